@@ -1,0 +1,227 @@
+"""What is said: messages and the parts they are made of."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Union
+
+import attrs
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+@attrs.frozen
+class Text:
+    """Carry plain text."""
+
+    type: ClassVar[str] = "text"
+    text: str
+    metadata: Mapping[str, Any] | None = None
+    """Opaque provider data, keyed by provider, echoed back in the next turn."""
+
+
+@attrs.frozen
+class Reasoning:
+    """Carry what the model thought before it answered."""
+
+    type: ClassVar[str] = "reasoning"
+    text: str
+    metadata: Mapping[str, Any] | None = None
+
+
+@attrs.frozen
+class Image:
+    """Carry an image, by URL or as bytes with its media type."""
+
+    type: ClassVar[str] = "image"
+    url: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data)} bytes>" if data else "None")
+    media_type: str | None = None
+    detail: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@attrs.frozen
+class Document:
+    """Carry a document (PDF, plain text), by URL or as bytes with its media type."""
+
+    type: ClassVar[str] = "document"
+    url: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data)} bytes>" if data else "None")
+    media_type: str | None = None
+    name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@attrs.frozen
+class ToolCall:
+    """Ask for a tool to be run."""
+
+    type: ClassVar[str] = "tool_call"
+    id: str
+    name: str
+    arguments: dict[str, Any] | None = None
+    """The parsed arguments, or None where they are not one whole JSON object."""
+    raw_arguments: str = ""
+    """The arguments as the provider wrote them."""
+    problem: str | None = None
+    """None, or why the call cannot run."""
+    metadata: Mapping[str, Any] | None = None
+
+
+@attrs.frozen
+class ToolResult:
+    """Answer a tool call."""
+
+    type: ClassVar[str] = "tool_result"
+    call_id: str
+    name: str
+    content: str
+    error: bool = False
+    metadata: Mapping[str, Any] | None = None
+
+
+Part = Union[Text, Reasoning, Image, Document, ToolCall, ToolResult]
+PARTS: dict[str, type[Part]] = {part.type: part for part in (Text, Reasoning, Image, Document, ToolCall, ToolResult)}
+
+
+def _parts(value: str | Part | Iterable[str | Part]) -> tuple[Part, ...]:
+    if isinstance(value, str):
+        return (Text(value),) if value else ()
+    if isinstance(value, tuple(PARTS.values())):
+        return (value,)
+    parts = tuple(Text(part) if isinstance(part, str) else part for part in value)  # type: ignore[union-attr]
+    for part in parts:
+        if not isinstance(part, tuple(PARTS.values())):
+            raise TypeError(f"{part!r} is not a part of a message; give str, {', '.join(p.__name__ for p in PARTS.values())}.")
+    return parts
+
+
+def _role(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if value not in ROLES:
+        raise ValueError(f"role is {value!r}; it is one of {', '.join(ROLES)}.")
+
+
+@attrs.frozen
+class Message:
+    """Say something in a role: ``Message("user", "Hello")``.
+
+    *parts* takes a string, one part, or several.
+    """
+
+    role: str = attrs.field(validator=_role)
+    parts: tuple[Part, ...] = attrs.field(default=(), converter=_parts)
+    finish_reason: str | None = None
+    """Of an assistant's message: why it ended; ``cancelled`` and ``failed`` mark a partial one."""
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join([part.text for part in self.parts if isinstance(part, Text)])
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning parts, joined."""
+        return "".join([part.text for part in self.parts if isinstance(part, Reasoning)])
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give a JSON-safe dict that :meth:`from_dict` reads back without loss."""
+        data: dict[str, Any] = {"role": self.role, "parts": [part_to_dict(part) for part in self.parts]}
+        if self.finish_reason is not None:
+            data["finish_reason"] = self.finish_reason
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Message:
+        """Build from :meth:`to_dict`, or from a plain ``{"role", "content"}``.
+
+        Raises:
+            ValueError: the dict is neither; the text says which key is wrong.
+        """
+        if not isinstance(data, Mapping) or "role" not in data:
+            raise ValueError(f"a message is a dict with 'role' and 'content', not {data!r:.80}.")
+        if "parts" in data:
+            return cls(data["role"], [part_from_dict(part) for part in data["parts"]], data.get("finish_reason"))
+        return _from_plain(data)
+
+
+def part_to_dict(part: Part) -> dict[str, Any]:
+    """Give a part as a JSON-safe dict: its type, what is set, bytes as base64."""
+    data: dict[str, Any] = {"type": part.type}
+    for field in attrs.fields(type(part)):
+        value = getattr(part, field.name)
+        if value is None or (field.default is not attrs.NOTHING and value == field.default):
+            continue
+        data[field.name] = base64.b64encode(value).decode() if isinstance(value, bytes) else value
+    return data
+
+
+def part_from_dict(data: Mapping[str, Any]) -> Part:
+    """Build a part from what :func:`part_to_dict` gave.
+
+    Raises:
+        ValueError: the type is not one of a part's, or a field is unknown or missing.
+    """
+    fields = dict(data)
+    kind = fields.pop("type", None)
+    if kind not in PARTS:
+        raise ValueError(f"a part's type is {kind!r}; it is one of {', '.join(PARTS)}.")
+    if isinstance(fields.get("data"), str):
+        fields["data"] = base64.b64decode(fields["data"])
+    try:
+        return PARTS[kind](**fields)
+    except TypeError as error:
+        raise ValueError(f"a {kind} part cannot be read: {error}") from None
+
+
+_PLAIN_KEYS = {"role", "content", "name", "tool_call_id", "tool_calls", "refusal", "reasoning_content", "reasoning"}
+
+
+def _from_plain(data: Mapping[str, Any]) -> Message:
+    """Read a Chat Completions message, the shape that most code has at hand."""
+    if unknown := sorted(set(data) - _PLAIN_KEYS):
+        raise ValueError(f"a plain message has 'role' and 'content'; {unknown[0]!r} is not understood.")
+    content = data.get("content")
+    if data["role"] == "tool":
+        if not isinstance(content, str):
+            raise ValueError("a tool message's 'content' is a string.")
+        return Message("tool", ToolResult(data.get("tool_call_id", ""), data.get("name", ""), content))
+    parts: list[Part] = list(_parts(content)) if isinstance(content, str) else [_plain_part(p) for p in content or ()]
+    for call in data.get("tool_calls") or ():
+        parts.append(_plain_call(call))
+    return Message("system" if data["role"] == "developer" else data["role"], parts)
+
+
+def _plain_part(part: Any) -> Part:
+    if isinstance(part, tuple(PARTS.values())):
+        return part  # type: ignore[no-any-return]
+    if isinstance(part, str):
+        return Text(part)
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind == "text":
+        return Text(part["text"])
+    if kind == "image_url":
+        image = part["image_url"]
+        return Image(url=image) if isinstance(image, str) else Image(url=image["url"], detail=image.get("detail"))
+    if kind in PARTS:
+        return part_from_dict(part)
+    raise ValueError(f"a content part of type {kind!r} is not understood; give text, image_url or promptstream's parts.")
+
+
+def _plain_call(call: Mapping[str, Any]) -> ToolCall:
+    import json  # rare: only when a history comes as plain dicts
+
+    function = call.get("function", {})
+    raw = function.get("arguments") or "{}"
+    try:
+        arguments = json.loads(raw)
+    except ValueError:
+        arguments = None
+    problem = None if isinstance(arguments, dict) else "the arguments are not one JSON object"
+    return ToolCall(call.get("id", ""), function.get("name", ""), arguments if problem is None else None, raw, problem)

@@ -1,0 +1,106 @@
+"""What is asked: the request every dialect encodes, and the call it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import attrs
+
+from promptstream.values.message import Message
+from promptstream.values.names import nearest
+
+
+class Parameters(TypedDict, total=False):
+    """The parameters of generation, each optional, the same names for every provider."""
+
+    temperature: float
+    max_tokens: int
+    top_p: float
+    top_k: int
+    stop: str | list[str]
+    seed: int
+    frequency_penalty: float
+    presence_penalty: float
+    tool_choice: str
+    parallel_tools: bool
+    response_format: str | dict[str, Any]
+    schema: dict[str, Any]
+    reasoning: str | int | dict[str, Any] | bool
+
+
+PARAMETERS = tuple(Parameters.__annotations__)
+_NUMBERS = {"temperature", "top_p", "frequency_penalty", "presence_penalty"}
+_INTEGERS = {"max_tokens", "top_k", "seed"}
+
+
+def check_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the names and types of *given* and drop the ones that are None.
+
+    Raises:
+        TypeError: an unknown name (with the nearest right one) or a value of the wrong type.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in PARAMETERS:
+            raise TypeError(
+                f"{name!r} is not a parameter.{nearest(name, PARAMETERS)} "
+                f"Known: {', '.join(PARAMETERS)}; anything else goes into extra={{...}}."
+            )
+        if value is None:
+            continue
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in _NUMBERS and not (number and value == value):
+            raise TypeError(f"{name}={value!r}: give a number.")
+        if name in _INTEGERS and not (isinstance(value, int) and number):
+            raise TypeError(f"{name}={value!r}: give a whole number.")
+        if name == "max_tokens" and value < 1:
+            raise TypeError(f"max_tokens={value!r}: give 1 or more.")
+        checked[name] = value
+    return checked
+
+
+@attrs.frozen
+class ToolSpec:
+    """Describe a tool to the model: its name, what it does, the JSON Schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = attrs.field(factory=lambda: {"type": "object", "properties": {}})
+
+
+@attrs.frozen(eq=False)
+class ChatRequest:
+    """Ask for one answer; a dialect turns it into its provider's shape."""
+
+    messages: tuple[Message, ...] = attrs.field(converter=tuple)
+    model: str = ""
+    tools: tuple[ToolSpec, ...] = attrs.field(default=(), converter=tuple)
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    """Checked :class:`Parameters`."""
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    """Goes into the request body verbatim, over everything else."""
+    streaming: bool = True
+    """False asks for one JSON body."""
+
+
+@attrs.frozen(eq=False)
+class Call:
+    """One HTTP call, ready to be sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    json: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    """What the dialect left out or changed, and why; each ends in ``Response.warnings``."""
+
+
+@attrs.frozen
+class ModelInfo:
+    """Describe a model a provider offers; unknowns are None."""
+
+    id: str
+    name: str | None = None
+    context: int | None = None
+    """Tokens that prompt and answer may have together."""
