@@ -33,6 +33,7 @@ from promptstream.values.response import Response
 
 def _rebuild(cls: type[PromptStreamError], state: dict[str, Any]) -> PromptStreamError:
     error = cls.__new__(cls, state["message"])
+    error.args = (state["message"],)
     error.__dict__.update(state)
     return error
 
