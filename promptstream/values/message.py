@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar
 
 import attrs
 
@@ -82,20 +82,26 @@ class ToolResult:
     metadata: Mapping[str, Any] | None = None
 
 
-Part = Union[Text, Reasoning, Image, Document, ToolCall, ToolResult]
-PARTS: dict[str, type[Part]] = {part.type: part for part in (Text, Reasoning, Image, Document, ToolCall, ToolResult)}
+Part = Text | Reasoning | Image | Document | ToolCall | ToolResult
+_PART_TYPES = (Text, Reasoning, Image, Document, ToolCall, ToolResult)
+PARTS: dict[str, type[Part]] = {part.type: part for part in _PART_TYPES}
 
 
 def _parts(value: str | Part | Iterable[str | Part]) -> tuple[Part, ...]:
     if isinstance(value, str):
         return (Text(value),) if value else ()
-    if isinstance(value, tuple(PARTS.values())):
+    if isinstance(value, _PART_TYPES):
         return (value,)
-    parts = tuple(Text(part) if isinstance(part, str) else part for part in value)  # type: ignore[union-attr]
-    for part in parts:
-        if not isinstance(part, tuple(PARTS.values())):
-            raise TypeError(f"{part!r} is not a part of a message; give str, {', '.join(p.__name__ for p in PARTS.values())}.")
-    return parts
+    return tuple(_part(part) for part in value)
+
+
+def _part(value: object) -> Part:
+    if isinstance(value, str):
+        return Text(value)
+    if isinstance(value, _PART_TYPES):
+        return value
+    names = ", ".join(part.__name__ for part in _PART_TYPES)
+    raise TypeError(f"{value!r:.80} is not a part of a message; give a string or one of {names}.")
 
 
 def _role(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -199,11 +205,9 @@ def _from_plain(data: Mapping[str, Any]) -> Message:
 
 
 def _plain_part(part: Any) -> Part:
-    if isinstance(part, tuple(PARTS.values())):
-        return part  # type: ignore[no-any-return]
-    if isinstance(part, str):
-        return Text(part)
-    kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(part, Mapping):
+        return _part(part)
+    kind = part.get("type")
     if kind == "text":
         return Text(part["text"])
     if kind == "image_url":
@@ -211,7 +215,9 @@ def _plain_part(part: Any) -> Part:
         return Image(url=image) if isinstance(image, str) else Image(url=image["url"], detail=image.get("detail"))
     if kind in PARTS:
         return part_from_dict(part)
-    raise ValueError(f"a content part of type {kind!r} is not understood; give text, image_url or promptstream's parts.")
+    raise ValueError(
+        f"a content part of type {kind!r} is not understood; give text, image_url or promptstream's parts."
+    )
 
 
 def _plain_call(call: Mapping[str, Any]) -> ToolCall:

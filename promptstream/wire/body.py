@@ -1,0 +1,97 @@
+"""A urllib3 response in, its body's bytes out, each as soon as it arrives.
+
+urllib3's ``stream()`` hands out nothing of a close-delimited or Content-Length body before its end,
+and ``read1()`` pays for each HTTP chunk what a whole event costs. A plain chunked body, which is what
+every provider sends, is therefore taken apart here, many chunks to a read (RFC 9112 section 7.1).
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator
+from typing import Any
+
+READ = 16 << 10
+"""Bytes to a read: larger ones double the CPU of a paced stream."""
+_MAX_SIZE_LINE = 8 << 10
+_MAX_TRAILERS = 64 << 10
+
+
+def iter_body(raw: Any) -> Iterator[bytes]:
+    """Yield a body's bytes, decoded, in any framing.
+
+    *raw* is a urllib3 response that has not been read from.
+
+    Raises, while iterating:
+        HTTPException, urllib3's HTTPError, OSError: the body was cut or malformed.
+    """
+    source = getattr(raw, "_fp", None)
+    fp: Any = getattr(source, "fp", None)
+    plain = raw.headers.get("content-encoding", "identity").lower() in ("", "identity")
+    if isinstance(source, http.client.HTTPResponse) and source.chunked and plain and hasattr(fp, "read1"):
+        yield from dechunk(lambda: fp.read1(READ))
+        source.close()  # only the reader's end: the connection stays open for the pool
+    else:
+        while piece := raw.read1(READ, decode_content=True):
+            yield piece
+
+
+def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
+    """Take the chunked transfer coding off the bytes that *read* gives; ``b""`` from it is the end.
+
+    Raises, while iterating:
+        HTTPException: the bytes ended before the last chunk, or are not chunks.
+    """
+    buffer = b""
+    left = 0  # bytes of the current chunk still to come, its CRLF included
+    while piece := read():
+        buffer = buffer + piece if buffer else piece
+        at, end, found = 0, len(buffer), []
+        while at < end:
+            if left > 2:
+                taken = min(left - 2, end - at)
+                found.append(buffer[at : at + taken])
+                at += taken
+                left -= taken
+                continue
+            if left:  # the CRLF after a chunk's data
+                if end - at < left:
+                    break
+                if buffer[at : at + left] != b"\r\n"[2 - left :]:
+                    raise http.client.HTTPException("A chunk is longer than its length line says.")
+                at += left
+                left = 0
+                continue
+            line_end = buffer.find(b"\n", at)
+            if line_end < 0:
+                if end - at > _MAX_SIZE_LINE:
+                    raise http.client.HTTPException("A chunk's length line is endless.")
+                break
+            size = _size(buffer[at:line_end])
+            at = line_end + 1
+            if size == 0:
+                if found:
+                    yield b"".join(found)
+                _read_trailers(buffer[at:], read)
+                return
+            left = size + 2
+        buffer = buffer[at:]
+        if found:
+            yield found[0] if len(found) == 1 else b"".join(found)
+    raise http.client.HTTPException("The body ended before its last chunk.")
+
+
+def _size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
+        raise http.client.HTTPException(f"A chunk's length line reads {digits[:20]!r}.")
+    return int(digits, 16)
+
+
+def _read_trailers(buffer: bytes, read: Callable[[], bytes]) -> None:
+    """Read to the blank line that ends the message, so that the connection can serve the next one."""
+    while not buffer.startswith((b"\r\n", b"\n")) and b"\r\n\r\n" not in buffer and b"\n\n" not in buffer:
+        piece = read()
+        if not piece or len(buffer) > _MAX_TRAILERS:
+            raise http.client.HTTPException("The body ended inside its trailers.")
+        buffer += piece

@@ -1,0 +1,398 @@
+"""A call in, a reply out whose body streams. The only importer of requests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from promptstream.errors import ConfigError, ConnectFailed, ProtocolError, StreamError, Truncated
+from promptstream.values.request import Call
+from promptstream.wire.body import iter_body
+from promptstream.wire.causes import causes_of, detail
+from promptstream.wire.dial import dial
+from promptstream.wire.watch import Deadline, Watch
+
+POOL = 64
+"""Idle connections kept to a host."""
+MAX_ERROR_BODY = 64 << 10
+MAX_WHOLE_BODY = 16 << 20
+DRAIN = 64 << 10
+"""Bytes read after the terminator so that the connection can be used again, within :data:`DRAIN_TIME`."""
+DRAIN_TIME = 0.05
+ERROR_BODY_TIME = 2.0
+LOOPBACK = ("127.", "localhost", "::1")
+
+
+class _Send(threading.local):
+    """What the connection classes, called deep inside urllib3, must know of the send they serve."""
+
+    watch: Watch | None = None
+    fresh = False
+    reused = False
+
+
+_send = _Send()
+
+
+class _WatchedConnection(HTTPConnection):
+    """Hand the socket to the watch from before connect() on, so that it can be shut down at any time."""
+
+    _served = False
+    """True once a request went out on the present socket."""
+    _owner: Watch | None = None
+
+    def _new_conn(self) -> socket.socket:
+        if _send.watch is None:
+            return super()._new_conn()
+        try:
+            sock = dial(self._dns_host, self.port, self.socket_options or (), _send.watch)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+        _send.watch.phase = "tls" if isinstance(self, HTTPSConnection) else "send"
+        return sock
+
+    def connect(self) -> None:
+        super().connect()
+        self._claim()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None and self._served:
+            if _send.fresh:
+                self.close()
+            else:
+                _send.reused = True
+                self._claim()
+        super().request(*args, **kwargs)
+        self._served = True
+        if _send.watch is not None:
+            _send.watch.phase = "headers"
+
+    def close(self) -> None:
+        self._served = False
+        super().close()
+
+    def _claim(self) -> None:
+        """Give the socket to the watch of the send that is going on, and take it from any other."""
+        watch, previous = _send.watch, self._owner
+        if previous is not None and previous is not watch:
+            previous.release()
+        self._owner = watch
+        if watch is not None and self.sock is not None:
+            self.sock.settimeout(None)  # the watch's clocks rule from here on
+            watch.phase = "send"
+            watch.sending()
+            watch.claim(_plain(self.sock))
+
+
+class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
+    _twin: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # The handshake detaches the socket object; only a second descriptor reaches it meanwhile.
+        if _send.watch is not None:
+            self._twin = sock.dup()
+            _send.watch.claim(self._twin)
+        return sock
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            if self._twin is not None:
+                self._twin.close()
+                self._twin = None
+
+
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _WatchedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+        return manager
+
+
+def _plain(sock: Any) -> socket.socket:
+    """Give the socket under *sock*, which may be urllib3's TLS-in-TLS wrapper."""
+    return sock if isinstance(sock, socket.socket) else getattr(sock, "socket", sock)
+
+
+class Transport:
+    """Send calls and hand out their replies. One object serves many threads.
+
+    Args:
+        verify: False, or the path of a CA bundle; None follows REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE
+            and SSL_CERT_FILE, then certifi's bundle.
+        cert: the path of a client certificate, or (certificate, key).
+        proxies: scheme → URL; None follows the proxy variables. Loopback is never proxied.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: bool | str | None = None,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self._verify = verify
+        self._cert = cert
+        self._proxies = proxies
+        self._routes: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
+        self._session: requests.Session | None = None
+        self._pid = 0
+
+    def send(self, call: Call, watch: Watch) -> Reply:
+        """Send *call* and give its reply as soon as the status and headers are there.
+
+        Raises:
+            ConfigError: the URL, a header or the body cannot be sent; nothing was.
+            StreamError: the subclass that names what failed, or why the watch was stopped.
+        """
+        session = self._get_session()
+        host = urlsplit(call.url).netloc.rpartition("@")[2]
+        prepared = _prepare(call)
+        for fresh in (False, True):
+            try:
+                with map_errors(watch, host):
+                    response = self._send(session, prepared, watch, fresh)
+            except ConnectFailed as error:
+                # A pooled connection may have been closed by the server meanwhile: zero bytes of an
+                # answer on a connection used before is not the ambiguous case, so it goes out anew.
+                if fresh or not _send.reused or error.phase not in ("send", "headers") or watch.stopped:
+                    raise
+            else:
+                return Reply(response, watch, host)
+        raise AssertionError("unreachable")
+
+    def _send(self, session: requests.Session, prepared: Any, watch: Watch, fresh: bool) -> requests.Response:
+        _send.watch, _send.fresh, _send.reused = watch, fresh, False
+        watch.connecting()
+        try:
+            return session.send(
+                prepared,
+                stream=True,
+                timeout=(watch.timeout.connect, None),
+                verify=self._trust(),
+                cert=self._cert,
+                proxies=self._route(prepared.url),
+                allow_redirects=False,
+            )
+        except BaseException:
+            watch.hang_up()
+            raise
+        finally:
+            _send.watch = None
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None and self._pid == os.getpid():
+            session.close()
+
+    def _get_session(self) -> requests.Session:
+        with self._lock:
+            if self._session is None or self._pid != os.getpid():
+                session = requests.Session()
+                session.trust_env = False  # .netrc would replace the key; the rest is read here, once
+                session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+                adapter = _Adapter(pool_connections=POOL, pool_maxsize=POOL)
+                session.mount("https://", adapter)
+                session.mount("http://", adapter)
+                self._session, self._pid = session, os.getpid()
+                self._routes = {}
+            return self._session
+
+    def _trust(self) -> bool | str:
+        if self._verify is not None:
+            return self._verify
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            if path := os.environ.get(name):
+                return path
+        return True
+
+    def _route(self, url: str) -> dict[str, str]:
+        origin = url[: url.find("/", 8)]
+        if origin not in self._routes:
+            if (urlsplit(url).hostname or "").startswith(LOOPBACK):
+                self._routes[origin] = {}
+            elif self._proxies is not None:
+                self._routes[origin] = dict(self._proxies)
+            else:
+                self._routes[origin] = requests.utils.get_environ_proxies(url)
+        return self._routes[origin]
+
+
+class Reply:
+    """Hold a status, headers, and a body that is read at most once, by the thread that sent the call."""
+
+    def __init__(self, response: requests.Response, watch: Watch, host: str) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._watch = watch
+        self._host = host
+        self._body = self._feed()
+
+    @property
+    def content_type(self) -> str:
+        """The media type, in lower case, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the iterator over the body's bytes, as they arrive."""
+        return self._body
+
+    def _feed(self) -> Iterator[bytes]:
+        self._watch.phase = "body"
+        with map_errors(self._watch, self._host):
+            yield from iter_body(self._response.raw)
+
+    def whole(self) -> bytes:
+        """Read a whole body of at most 16 MiB.
+
+        Raises:
+            StreamError: it was cut, or is larger.
+        """
+        body = bytearray()
+        for piece in self._body:
+            body += piece
+            if len(body) > MAX_WHOLE_BODY:
+                raise ProtocolError(f"The answer is larger than {MAX_WHOLE_BODY >> 20} MiB.", phase="body")
+        return bytes(body)
+
+    def error_body(self) -> bytes:
+        """Read what comes of an error's body within 64 KiB and 2 s; the status counts, not the rest."""
+        return self._read_bounded(MAX_ERROR_BODY, ERROR_BODY_TIME)
+
+    def finish(self) -> None:
+        """Give the connection back for reuse if the body's end comes promptly, else hang up."""
+        self._read_bounded(DRAIN, DRAIN_TIME)
+        self.close()
+
+    def _read_bounded(self, size: int, seconds: float) -> bytes:
+        deadline, body = Deadline(seconds), bytearray()
+        with suppress(StreamError):
+            while len(body) < size and not deadline.expired:
+                self._watch.bound(max(0.001, deadline.remaining()))
+                piece = next(self._body, None)
+                if piece is None:
+                    self._release()
+                    break
+                body += piece
+        return bytes(body[:size])
+
+    def _release(self) -> None:
+        # In this order: a late cancel must not shut down a connection that is someone else's by then.
+        self._watch.release()
+        self._response.raw.release_conn()
+
+    def close(self) -> None:
+        """Hang up, unless the connection went back to the pool. Idempotent."""
+        self._watch.hang_up()
+        with suppress(Exception):  # closing what is broken already may fail in any way, and changes nothing
+            self._response.close()
+
+
+def _prepare(call: Call) -> requests.PreparedRequest:
+    parts = urlsplit(call.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"base_url must be an http:// or https:// address with a host, not {parts.geturl()!r:.100}.")
+    if parts.username is not None:
+        raise ConfigError("base_url holds a user name or password; give the key as api_key instead.")
+    headers = {"Accept-Encoding": "identity", **call.headers}
+    body = None
+    if call.json is not None:
+        headers["Content-Type"] = "application/json"
+        try:
+            body = json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+                "utf-8", "replace"
+            )
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"The request cannot be written as JSON: {error}.") from None
+    try:
+        return requests.Request(call.method, call.url, headers=headers, data=body).prepare()
+    except (requests.exceptions.InvalidHeader, UnicodeError):
+        # requests puts the header's value, which may be the key, into its message.
+        raise ConfigError(
+            "A header has characters that HTTP does not allow (line breaks, non-Latin letters)."
+        ) from None
+    except (requests.RequestException, ValueError) as error:
+        raise ConfigError(f"The address {call.url!r:.100} cannot be used: {type(error).__name__}.") from None
+
+
+@contextmanager
+def map_errors(watch: Watch, host: str) -> Iterator[None]:
+    """Turn what requests, urllib3, http.client, ssl and the socket raise into our errors."""
+    try:
+        yield
+    except StreamError:
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        # What a reader sees of a shut-down socket is chance; the flag is the truth.
+        if watch.stopped:
+            raise watch.error() from None
+        raise _translate(error, watch.phase, host) from error
+    except (AttributeError, ValueError) as error:
+        # urllib3 and http.client die of these when a connection is torn down under them.
+        if watch.stopped:
+            raise watch.error() from None
+        raise _translate(error, watch.phase, host) from error
+
+
+def _translate(error: Exception, phase: str, host: str) -> StreamError:
+    causes = list(causes_of(error))
+    what = detail(causes)
+    if phase == "dns":
+        return ConnectFailed(
+            f"The host of {host} was not found: {what}. Check base_url and the network.", phase=phase, retryable=True
+        )
+    if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in causes):
+        return ConnectFailed(f"No connection to {host} through the proxy: {what}.", phase="proxy", retryable=True)
+    if phase == "tls" or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return ConnectFailed(
+            f"No secure connection to {host}: {what}. Check the certificate and the https:// address.", phase="tls"
+        )
+    if phase == "connect":
+        return ConnectFailed(
+            f"No connection to {host}: {what}. Is it running, and is base_url right?", phase=phase, retryable=True
+        )
+    lost = any(isinstance(cause, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)) for cause in causes)
+    if phase in ("send", "headers"):
+        if lost or any(isinstance(cause, TimeoutError) for cause in causes):
+            return ConnectFailed(
+                f"{host} closed the connection without an answer: {what}.", phase=phase, retryable=phase == "send"
+            )
+        return ProtocolError(f"{host} does not answer in HTTP: {what}.", phase=phase)
+    return Truncated(f"The answer was cut: {what}.", phase=phase)

@@ -1,0 +1,332 @@
+"""Deadlines and cancellation in, a socket shut down in time out.
+
+A blocked read cannot be polled: after a socket timeout further reads return a false clean end.
+So reads block without a timeout, and whoever wants them to stop sets a flag first and then shuts
+the socket down; the reader maps what it sees from the flag alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Literal
+
+from promptstream.errors import (
+    Cancelled,
+    ConnectFailed,
+    DeadlineExceeded,
+    FirstTokenTimeout,
+    IdleTimeout,
+    StreamError,
+)
+from promptstream.values.timing import Timeout
+
+FOREVER = float("inf")
+EVENT_POLL = 0.05
+"""Seconds between two looks at a plain threading.Event, which cannot call back."""
+GRACE = 5.0
+"""Seconds to wait for what may follow a finish signal."""
+
+Stop = Literal["cancelled", "total", "connect", "first", "idle"]
+
+
+class Deadline:
+    """Manage one time limit across several steps, on the monotonic clock."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self.at = FOREVER if seconds is None else monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Give the seconds left, never below 0; infinite where there is no limit."""
+        return max(0.0, self.at - monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """True once no time is left."""
+        return monotonic() >= self.at
+
+
+class CancelToken:
+    """Stop every stream that was given this token. Any thread, or a signal handler, may call it."""
+
+    def __init__(self) -> None:
+        # Re-entrant: a signal handler may cancel while its own thread holds the lock.
+        self._lock = threading.RLock()
+        self._callbacks: list[Callable[[str], None]] = []
+        self._cancelled = False
+        self.reason = ""
+
+    @property
+    def cancelled(self) -> bool:
+        """True once :meth:`cancel` was called."""
+        return self._cancelled
+
+    def cancel(self, reason: str = "") -> None:
+        """Cancel, once; later calls do nothing."""
+        with self._lock:
+            if self._cancelled:
+                return
+            self._cancelled, self.reason = True, reason
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(reason)
+
+    def on_cancel(self, fn: Callable[[str], None]) -> Callable[[], None]:
+        """Call *fn* with the reason when cancelled, at once if that is so already.
+
+        Gives a function that takes *fn* off again.
+        """
+        with self._lock:
+            if not self._cancelled:
+                self._callbacks.append(fn)
+                return lambda: self._forget(fn)
+        fn(self.reason)
+        return lambda: None
+
+    def _forget(self, fn: Callable[[str], None]) -> None:
+        with self._lock, suppress(ValueError):
+            self._callbacks.remove(fn)
+
+
+class Watch:
+    """Guard one turn: its clocks, its cancellation, and the one socket it owns at a time.
+
+    The thread that runs the turn claims and releases the socket; any thread may stop the watch.
+    Both happen under one lock, so a late cancel cannot hit a connection that has gone back to the pool.
+    """
+
+    def __init__(self, timeout: Timeout, cancel: CancelToken | threading.Event | None = None) -> None:
+        if not (cancel is None or isinstance(cancel, (CancelToken, threading.Event))):
+            raise TypeError(f"cancel={cancel!r}: give a promptstream.CancelToken or a threading.Event.")
+        self.timeout = timeout
+        self.total = Deadline(None)
+        self.stopped: Stop | None = None
+        """Why the turn must end, or None; whoever sets it first wins."""
+        self.phase = "connect"
+        self.due = FOREVER
+        """When the current wait is over; FOREVER while the consumer, not the server, is being slow."""
+        self.idle = FOREVER if timeout.idle is None else timeout.idle
+        self.events = 0
+        """Data events of the current attempt; the reader counts them and moves ``due``."""
+        self._limit: Stop = "connect"
+        self._cancel = cancel
+        self._event = cancel if isinstance(cancel, threading.Event) else None
+        self._reason = ""
+        self._forget: Callable[[], None] | None = None
+        self._lock = threading.RLock()
+        self._socket: socket.socket | None = None
+        self._wake: threading.Event | None = None
+        self._pid = os.getpid()
+        self._over = False
+        limits = (timeout.connect, timeout.first, timeout.idle, EVENT_POLL if self._event else GRACE)
+        self._stride = min(limit for limit in limits if limit is not None)
+
+    # The turn's own thread
+
+    def start(self) -> None:
+        """Start the total clock and listen to the token."""
+        self.total = Deadline(self.timeout.total)
+        if isinstance(self._cancel, CancelToken):
+            self._forget = self._cancel.on_cancel(self.cancel)
+        _watchdog.add(self)
+
+    def end(self) -> None:
+        """Let go of the token, the clocks and any socket still owned, which is hung up. Idempotent."""
+        self.hang_up()
+        self._over = True
+        _watchdog.discard(self)
+        if self._forget:
+            self._forget()
+            self._forget = None
+
+    def connecting(self) -> None:
+        """Start the connect clock."""
+        self._wait("connect", self.timeout.connect)
+
+    def sending(self) -> None:
+        """Start the clock to the first data event."""
+        self.events = 0
+        self._wait("first", self.timeout.first)
+
+    def finishing(self) -> None:
+        """Wait only :data:`GRACE` from here on: the answer is whole, usage and terminator may follow."""
+        self.idle = min(self.idle, GRACE)
+
+    def _wait(self, limit: Stop, seconds: float | None) -> None:
+        self._limit = limit
+        self.due = FOREVER if seconds is None else monotonic() + seconds
+
+    def claim(self, sock: socket.socket) -> None:
+        """Own *sock* from here on, in place of any other.
+
+        Raises:
+            StreamError: the watch was stopped before; the socket is shut down.
+        """
+        with self._lock:
+            self._socket = sock
+            if self.stopped:
+                _shut(sock)
+        self.check()
+
+    def release(self) -> None:
+        """Own no socket any more: it goes back to the pool."""
+        with self._lock:
+            self._socket = None
+
+    def hang_up(self) -> None:
+        """Shut down the socket still owned, if any, so that the server sees the end at once."""
+        with self._lock:
+            sock, self._socket = self._socket, None
+        # A forked child shares its parent's connections: closing its copy is its right, shutting it down is not.
+        if sock is not None and self._pid == os.getpid():
+            _shut(sock)
+
+    def bound(self, seconds: float) -> None:
+        """Let the owned socket's next read give up after *seconds* (a connection to be thrown away, or drained)."""
+        with self._lock, suppress(OSError):
+            if self._socket is not None:
+                self._socket.settimeout(seconds)
+
+    def check(self) -> None:
+        """Raise if the turn must end.
+
+        Raises:
+            StreamError: the subclass that names why.
+        """
+        if self._event is not None and self._event.is_set():
+            self.stop("cancelled")
+        if self.stopped is None and self.total.expired:
+            self.stop("total")
+        if self.stopped:
+            raise self.error()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, unless stopped.
+
+        Raises:
+            StreamError: the watch was stopped meanwhile.
+        """
+        self.due = FOREVER
+        with self._lock:
+            self._wake = self._wake or threading.Event()
+        if not self.stopped:
+            self._wake.wait(min(seconds, self.total.remaining()))
+        self.check()
+
+    # Any thread
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop the turn for the user."""
+        self._reason = self._reason or reason
+        self.stop("cancelled")
+
+    def stop(self, why: Stop) -> None:
+        """Set the flag, then shut the socket down; the first call wins."""
+        with self._lock:
+            if self.stopped or self._over:
+                return
+            self.stopped = why
+            if self._socket is not None:
+                _shut(self._socket)
+            if self._wake is not None:
+                self._wake.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """True where the user stopped the turn, or an Event of theirs is set."""
+        return self.stopped == "cancelled" or (self._event is not None and self._event.is_set())
+
+    def error(self) -> StreamError:
+        """Give the error for why the watch was stopped."""
+        limits, why = self.timeout, self.stopped
+        if why == "total":
+            return DeadlineExceeded(
+                f"The turn took longer than the {limits.total:g} s it was given (timeout).", phase=self.phase
+            )
+        if why == "connect":
+            return ConnectFailed(
+                f"No connection within {limits.connect:g} s (Timeout.connect).", phase=self.phase, retryable=True
+            )
+        if why == "first":
+            return FirstTokenTimeout(
+                f"Nothing of the answer came within {limits.first:g} s (Timeout.first).", phase=self.phase
+            )
+        if why == "idle":
+            return IdleTimeout(f"The answer stood still for {self.idle:g} s (Timeout.idle).", phase=self.phase)
+        return Cancelled(
+            f"The stream was cancelled: {self._reason}." if self._reason else "The stream was cancelled.",
+            phase=self.phase,
+        )
+
+    # The watchdog
+
+    def look(self, now: float) -> float:
+        """Stop what is overdue and tell when to look again."""
+        if self._event is not None and self._event.is_set():
+            self.stop("cancelled")
+        elif now >= self.total.at:
+            self.stop("total")
+        elif now >= self.due:
+            self.stop("idle" if self.events else self._limit)
+        if self.stopped:
+            return FOREVER
+        # The clocks may be started anew at any moment, none of them shorter than the stride.
+        return min(self.total.at, max(self.due, now), now + self._stride)
+
+
+def _shut(sock: socket.socket) -> None:
+    # The plain socket's shutdown, also under TLS: SSLSocket's own drops the TLS state under the
+    # reader, who then takes ciphertext for body.
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """Look after every running watch from one daemon thread, asleep until the next one is due."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._condition = threading.Condition()
+        self._watches: dict[Watch, float] = {}
+        self._thread: threading.Thread | None = None
+        self._wakes_at = FOREVER
+
+    def add(self, watch: Watch) -> None:
+        at = watch.look(monotonic())
+        if at == FOREVER:
+            return
+        with self._condition:
+            self._watches[watch] = at
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="promptstream-watchdog", daemon=True)
+                self._thread.start()
+            elif at < self._wakes_at:
+                self._condition.notify()
+
+    def discard(self, watch: Watch) -> None:
+        with self._condition:
+            self._watches.pop(watch, None)
+
+    def _run(self) -> None:
+        condition = self._condition
+        while True:
+            with condition:
+                now = monotonic()
+                for watch, at in self._watches.items():
+                    if at <= now:
+                        self._watches[watch] = watch.look(now)
+                self._wakes_at = min(self._watches.values(), default=FOREVER)
+                condition.wait(None if self._wakes_at == FOREVER else self._wakes_at - now)
+
+
+_watchdog = _Watchdog()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watchdog._reset)
