@@ -73,9 +73,9 @@ class ToolSpec:
 class ChatRequest:
     """Ask for one answer; a dialect turns it into its provider's shape."""
 
-    messages: tuple[Message, ...] = attrs.field(converter=tuple)
+    messages: tuple[Message, ...]
     model: str = ""
-    tools: tuple[ToolSpec, ...] = attrs.field(default=(), converter=tuple)
+    tools: tuple[ToolSpec, ...] = ()
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     """Checked :class:`Parameters`."""
     extra: Mapping[str, Any] = attrs.field(factory=dict)

@@ -7,7 +7,7 @@ one to a byte order mark, die of invalid UTF-8, and take quadratic time for long
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import sseclient
@@ -36,15 +36,25 @@ class Event(NamedTuple):
 class EventStream(Iterator[Event]):
     """Iterate over events; ``tail`` holds the bytes left unterminated at the end."""
 
-    def __init__(self) -> None:
-        self.tail = b""
-        self._events: Iterator[Event] = iter(())
+    # The generator below shares the tail, not the stream: a cycle would outlive an abandoned loop.
+    def __init__(self, events: Iterator[Event], tail: bytearray) -> None:
+        self._events = events
+        self._tail = tail
 
     def __iter__(self) -> Iterator[Event]:
         return self._events
 
     def __next__(self) -> Event:
         return next(self._events)
+
+    @property
+    def tail(self) -> bytes:
+        """What came after the last whole event, known once the iteration is over."""
+        return bytes(self._tail)
+
+    def through(self, step: Callable[[Iterator[Event]], Iterator[Event]]) -> EventStream:
+        """Give the same stream with every event passed through *step*."""
+        return EventStream(step(self._events), self._tail)
 
 
 def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
@@ -53,9 +63,8 @@ def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
     Raises, while iterating:
         LimitExceeded: a line over 1 MiB, an event over 4 MiB or 10,000 lines.
     """
-    stream = EventStream()
-    stream._events = _parse(_Blocks(byte_chunks, stream))
-    return stream
+    tail = bytearray()
+    return EventStream(_parse(_Blocks(byte_chunks, tail)), tail)
 
 
 def iter_ndjson(byte_chunks: Iterable[bytes]) -> EventStream:
@@ -64,12 +73,11 @@ def iter_ndjson(byte_chunks: Iterable[bytes]) -> EventStream:
     Raises, while iterating:
         LimitExceeded: a line over 4 MiB.
     """
-    stream = EventStream()
-    stream._events = _lines(byte_chunks, stream)
-    return stream
+    tail = bytearray()
+    return EventStream(_lines(byte_chunks, tail), tail)
 
 
-def _lines(byte_chunks: Iterable[bytes], stream: EventStream) -> Iterator[Event]:
+def _lines(byte_chunks: Iterable[bytes], tail: bytearray) -> Iterator[Event]:
     pending: list[bytes] = []
     size = 0
     for chunk in _without_bom(byte_chunks):
@@ -84,7 +92,7 @@ def _lines(byte_chunks: Iterable[bytes], stream: EventStream) -> Iterator[Event]
             pending, size = [following], len(following)
         if size > MAX_EVENT:
             raise LimitExceeded(f"A line is longer than {MAX_EVENT >> 20} MiB.", phase="decode")
-    stream.tail = b"".join(pending).strip()
+    tail[:] = b"".join(pending).strip()
 
 
 def _parse(blocks: Any) -> Iterator[Event]:
@@ -108,9 +116,9 @@ def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:
 class _Blocks:
     """The byte source sseclient reads: pieces made of whole events, with LF line ends and valid UTF-8."""
 
-    def __init__(self, byte_chunks: Iterable[bytes], stream: EventStream) -> None:
+    def __init__(self, byte_chunks: Iterable[bytes], tail: bytearray) -> None:
         self._byte_chunks = byte_chunks
-        self._stream = stream
+        self._tail = tail
         self._last_id = b""
 
     def close(self) -> None:
@@ -141,7 +149,7 @@ class _Blocks:
             else:
                 for block in whole.split(b"\n\n"):
                     yield self._mended(block)
-        self._stream.tail = b"".join(pending)
+        self._tail[:] = b"".join(pending)
 
     def _is_plain(self, whole: bytes) -> bool:
         """Tell whether sseclient reads *whole* just as the specification does."""

@@ -116,7 +116,7 @@ class Watch:
         """Data events of the current attempt; the reader counts them and moves ``due``."""
         self._limit: Stop = "connect"
         self._cancel = cancel
-        self._event = cancel if isinstance(cancel, threading.Event) else None
+        self.event = cancel if isinstance(cancel, threading.Event) else None
         self._reason = ""
         self._forget: Callable[[], None] | None = None
         self._lock = threading.RLock()
@@ -124,7 +124,7 @@ class Watch:
         self._wake: threading.Event | None = None
         self._pid = os.getpid()
         self._over = False
-        limits = (timeout.connect, timeout.first, timeout.idle, EVENT_POLL if self._event else GRACE)
+        limits = (timeout.connect, timeout.first, timeout.idle, EVENT_POLL if self.event else GRACE)
         self._stride = min(limit for limit in limits if limit is not None)
 
     # The turn's own thread
@@ -199,7 +199,7 @@ class Watch:
         Raises:
             StreamError: the subclass that names why.
         """
-        if self._event is not None and self._event.is_set():
+        if self.event is not None and self.event.is_set():
             self.stop("cancelled")
         if self.stopped is None and self.total.expired:
             self.stop("total")
@@ -240,7 +240,7 @@ class Watch:
     @property
     def cancelled(self) -> bool:
         """True where the user stopped the turn, or an Event of theirs is set."""
-        return self.stopped == "cancelled" or (self._event is not None and self._event.is_set())
+        return self.stopped == "cancelled" or (self.event is not None and self.event.is_set())
 
     def error(self) -> StreamError:
         """Give the error for why the watch was stopped."""
@@ -268,7 +268,7 @@ class Watch:
 
     def look(self, now: float) -> float:
         """Stop what is overdue and tell when to look again."""
-        if self._event is not None and self._event.is_set():
+        if self.event is not None and self.event.is_set():
             self.stop("cancelled")
         elif now >= self.total.at:
             self.stop("total")

@@ -1,0 +1,258 @@
+"""A dialect and a wire in, a Provider out: the verbs of a conversation without its history."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from promptstream.errors import ConfigError, Unsupported
+from promptstream.exchange import exchange, fetch_json
+from promptstream.providers.base import Dialect, Lister, Player
+from promptstream.stream import Stream
+from promptstream.turn import Answer, Outcome, Turn
+from promptstream.values.chunk import Chunk
+from promptstream.values.message import Message
+from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_parameters
+from promptstream.values.response import Response
+from promptstream.values.timing import Timeout
+from promptstream.wire.retry import Retry
+from promptstream.wire.watch import CancelToken, Watch
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from promptstream.values.request import Parameters
+    from promptstream.wire.transport import Transport
+
+
+class Provider:
+    """Ask one provider; one object serves many threads. Made by :func:`promptstream.providers.get`.
+
+    A context manager: leaving it closes idle connections.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: Retry | None = None,
+        verify: bool | str | None = None,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self.dialect = dialect
+        self.timeout = Timeout.of(timeout)
+        self.retry = Retry() if retry is None else retry
+        self._wire: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": proxies}
+        self._transport: Transport | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The provider's name: openai, compatible, local, …"""
+        return self.dialect.name
+
+    @property
+    def model(self) -> str:
+        """The model asked where a call names none."""
+        return self.dialect.model
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do: streaming, completion, tools, reasoning, images, json_schema, models."""
+        return self.dialect.capabilities
+
+    def stream(
+        self,
+        messages: str | Message | ChatRequest | Iterable[Message | Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        tools: Iterable[ToolSpec] = (),
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        on_error: str = "raise",
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Stream:
+        """Give a Stream of the answer to *messages*; nothing is sent before it is iterated over.
+
+        Args:
+            messages: a user's text, messages (plain role/content dicts are fine), or a ChatRequest.
+            timeout: a Timeout, or seconds in total.
+            cancel: a CancelToken or threading.Event that stops it from any thread.
+            on_error: "raise", or "chunk" for one ERROR chunk in place of the exception.
+            extra: goes into the request body verbatim.
+
+        Raises:
+            TypeError: an unknown parameter, or one of the wrong type.
+            ConfigError: the messages cannot be read.
+        """
+        request = self._request(messages, model, tools, extra, parameters, streaming=True)
+        return self._stream(request, timeout, cancel, on_error)
+
+    def send(
+        self,
+        messages: str | Message | ChatRequest | Iterable[Message | Mapping[str, Any]],
+        *,
+        streaming: bool = True,
+        model: str | None = None,
+        tools: Iterable[ToolSpec] = (),
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Response:
+        """Give the whole answer; ``streaming=False`` asks for it as one JSON body.
+
+        Raises:
+            StreamError: the answer is not whole; ``error.response`` is what came of it.
+        """
+        request = self._request(messages, model, tools, extra, parameters, streaming=streaming)
+        return self._stream(request, timeout, cancel, "raise").result()
+
+    def stream_completion(self, prompt: str, **options: Any) -> Stream:
+        """Stream a text completion, where the provider has them.
+
+        Raises:
+            Unsupported: it has none.
+        """
+        raise Unsupported(f"{self.name} has no text completions here; use stream().")
+
+    def completion(self, prompt: str, **options: Any) -> Response:
+        """Give a whole text completion, where the provider has them.
+
+        Raises:
+            Unsupported: it has none.
+        """
+        raise Unsupported(f"{self.name} has no text completions here; use send().")
+
+    def models(self) -> list[ModelInfo]:
+        """List the models the provider offers.
+
+        Raises:
+            Unsupported: it cannot list them.
+            StreamError: the list did not come.
+        """
+        dialect = self.dialect
+        if "models" not in self.capabilities or not isinstance(dialect, Lister):
+            raise Unsupported(f"{self.name} cannot list its models.")
+        watch = Watch(self.timeout)
+        watch.start()
+        try:
+            return dialect.decode_models(fetch_json(self.dialect, self._get_transport(), dialect.models_call(), watch))
+        finally:
+            watch.end()
+
+    def close(self) -> None:
+        """Close idle connections; running streams go on. A closed provider opens new ones when used."""
+        with self._lock:
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def __enter__(self) -> Provider:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Provider {self.name} {self.model}>".replace(" >", ">")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            dialect = self.__dict__.get("dialect")
+            if dialect is not None and name in dialect.extras:
+                return getattr(dialect, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def turn(
+        self,
+        *,
+        model: str,
+        watch: Watch,
+        on_error: str,
+        claim: Any,
+        commit: Any,
+    ) -> Turn:
+        """Make a turn on this provider, for a conversation.
+
+        Raises:
+            ConfigError: *on_error* is neither "raise" nor "chunk".
+        """
+        if on_error not in ("raise", "chunk"):
+            raise ConfigError(f"on_error={on_error!r}: give 'raise' or 'chunk'.")
+        answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None)
+        return Turn(watch, answer, claim, self._exchange, commit, on_error)
+
+    def _exchange(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+        dialect = self.dialect
+        if isinstance(dialect, Player):
+            return dialect.play(request, watch)
+        return exchange(dialect, self._get_transport, self.retry, request, watch)
+
+    def _get_transport(self) -> Transport:
+        with self._lock:
+            if self._transport is None:
+                from promptstream.wire.transport import Transport  # requests is loaded by the first request
+
+                self._transport = Transport(**self._wire)
+            return self._transport
+
+    def _request(
+        self,
+        messages: Any,
+        model: str | None,
+        tools: Iterable[ToolSpec],
+        extra: Mapping[str, Any] | None,
+        parameters: Mapping[str, Any],
+        streaming: bool,
+    ) -> ChatRequest:
+        if isinstance(messages, ChatRequest):
+            return messages
+        return ChatRequest(
+            messages=read_messages(messages),
+            model=model or self.model,
+            tools=tuple(tools),
+            parameters=check_parameters(parameters),
+            extra=dict(extra or {}),
+            streaming=streaming,
+        )
+
+    def _stream(self, request: ChatRequest, timeout: Any, cancel: Any, on_error: str) -> Stream:
+        watch = Watch(Timeout.of(timeout, self.timeout), cancel)
+        return Stream(
+            self.turn(model=request.model, watch=watch, on_error=on_error, claim=lambda: request, commit=_forget)
+        )
+
+
+def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Give messages as values: from a user's text, from messages, or from plain dicts.
+
+    Raises:
+        ConfigError: there are none, or one cannot be read; the text says which and why.
+    """
+    if isinstance(messages, str):
+        messages = (Message("user", messages),)
+    elif isinstance(messages, (Message, Mapping)):
+        messages = (messages,)
+    read = []
+    for number, message in enumerate(messages):
+        try:
+            read.append(message if isinstance(message, Message) else Message.from_dict(message))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"messages[{number}]: {error}") from None
+    if not read:
+        raise ConfigError("There is no message to answer: messages is empty.")
+    return tuple(read)
+
+
+def _forget(response: Response, outcome: Outcome) -> None:
+    """Commit nowhere: a provider keeps no history."""

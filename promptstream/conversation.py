@@ -1,0 +1,447 @@
+"""What a user holds: open a pack or just chat, stream turns, keep the history."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from promptstream.errors import ConfigError, ConversationBusy, ConversationClosed
+from promptstream.providers.registry import resolve
+from promptstream.stream import Stream
+from promptstream.turn import Outcome
+from promptstream.values.message import Message, Part, Reasoning, ToolCall, ToolResult
+from promptstream.values.request import ChatRequest, check_parameters
+from promptstream.values.response import Response
+from promptstream.values.timing import Timeout
+from promptstream.values.usage import Usage
+from promptstream.wire.watch import CancelToken, Watch
+
+if TYPE_CHECKING:
+    import os
+
+    from typing_extensions import Unpack
+
+    from promptstream.client import Provider
+    from promptstream.packs.pack import Pack
+    from promptstream.values.request import Parameters
+    from promptstream.wire.retry import Retry
+
+UNWIND = 1.0
+"""Seconds a new turn waits for a cancelled one that still unwinds in another thread."""
+
+
+def open(
+    pack: str | os.PathLike[str] | Mapping[str, Any] | Pack,
+    /,
+    prompt: str | None = None,
+    *,
+    provider: str | Provider | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    conversation_id: str | None = None,
+    timeout: Timeout | float | None = None,
+    retry: Retry | None = None,
+    keep_partial: bool = True,
+    on_error: str = "raise",
+    strict: bool = False,
+    extra: Mapping[str, Any] | None = None,
+    **parameters: Unpack[Parameters],
+) -> Conversation:
+    """Open a conversation on a prompt of a pack. Checks all it can, and sends nothing.
+
+    Args:
+        pack: a path, a dict or a loaded Pack.
+        prompt: its name; may be left out where the pack has one prompt.
+        provider: a name or a Provider; else the pack's, else what the model's name or the keys at hand say.
+        variables: values for the pack's ``{{variables}}``, over its defaults.
+        timeout: a Timeout, or seconds in total for each turn.
+        keep_partial: keep what had come of an answer that you stopped.
+        on_error: "raise", or "chunk" for one ERROR chunk in place of the exception.
+        strict: refuse a pack with any finding, not only with those that matter here.
+        extra: goes into every request body verbatim.
+        parameters: temperature, max_tokens and the like, over the pack's.
+
+    Raises:
+        PackError: the pack cannot be used (PromptNotFound: it has no such prompt).
+        ConfigError: the provider cannot be made (ProviderNotFound, MissingKey).
+        TypeError: an unknown parameter, or one of the wrong type.
+    """
+    from promptstream.packs.pack import load
+
+    loaded = load(pack, strict=strict)
+    chosen = loaded.prompt(prompt)
+    wanted = loaded.provider
+    if provider is None and base_url is None and wanted is not None:
+        provider, model = wanted.name, model or wanted.model
+    checked = {**chosen.parameters, **check_parameters(parameters)}
+    made, owned = resolve(provider, model=model, options={"api_key": api_key, "base_url": base_url, "retry": retry})
+    return Conversation(
+        made,
+        render=chosen.render,
+        model=model,
+        variables=variables,
+        conversation_id=conversation_id,
+        timeout=timeout,
+        keep_partial=keep_partial,
+        on_error=on_error,
+        extra=extra,
+        parameters=checked,
+        owns_provider=owned,
+    )
+
+
+def chat(
+    system: str = "",
+    *,
+    messages: Iterable[Message | Mapping[str, Any]] = (),
+    provider: str | Provider | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    conversation_id: str | None = None,
+    timeout: Timeout | float | None = None,
+    retry: Retry | None = None,
+    keep_partial: bool = True,
+    on_error: str = "raise",
+    extra: Mapping[str, Any] | None = None,
+    **parameters: Unpack[Parameters],
+) -> Conversation:
+    """Open a conversation without a pack. Checks all it can, and sends nothing.
+
+    Args:
+        system: the system prompt, taken literally; ``{{name}}`` in it is replaced where *variables* are given.
+        messages: a history to go on from, as Messages or plain role/content dicts.
+
+    The other arguments and errors are those of :func:`open`.
+    """
+    from promptstream.client import read_messages
+
+    checked = check_parameters(parameters)
+    render = _template(system) if variables is not None else lambda *layers: system
+    history = read_messages(messages) if (messages := list(messages)) else ()
+    made, owned = resolve(provider, model=model, options={"api_key": api_key, "base_url": base_url, "retry": retry})
+    return Conversation(
+        made,
+        render=render,
+        model=model,
+        messages=history,
+        variables=variables,
+        conversation_id=conversation_id,
+        timeout=timeout,
+        keep_partial=keep_partial,
+        on_error=on_error,
+        extra=extra,
+        parameters=checked,
+        owns_provider=owned,
+    )
+
+
+def _template(system: str) -> Callable[..., str]:
+    from promptstream.packs.template import Template
+
+    template = Template.parse(system, {})
+    return lambda *layers: template.render(ChainMap(*map(dict, reversed(layers))))
+
+
+class Conversation:
+    """Stream turns and keep their history. Made by :func:`promptstream.open` or :func:`promptstream.chat`.
+
+    A context manager. One turn runs at a time; ``cancel`` may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        render: Callable[..., str],
+        model: str | None = None,
+        messages: Iterable[Message] = (),
+        variables: Mapping[str, Any] | None = None,
+        conversation_id: str | None = None,
+        timeout: Timeout | float | None = None,
+        keep_partial: bool = True,
+        on_error: str = "raise",
+        extra: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        owns_provider: bool = False,
+    ) -> None:
+        self.provider = provider
+        self.id = conversation_id or next_id()
+        self.variables: MutableMapping[str, Any] = ChainMap({}, dict(variables or {}))
+        """Values for the prompt's variables, over those given to open; used from the next turn on."""
+        self.last: Response | None = None
+        """The answer of the last turn that ended, whole or not."""
+        self.usage = Usage(0, 0)
+        """The tokens of all turns so far; unknown as soon as those of one turn are."""
+        self.cost: Decimal | None = Decimal(0)
+        """USD of all turns so far; None as soon as that of one turn is unknown."""
+        self._settings: dict[str, Any] = {
+            "render": render,
+            "model": model,
+            "timeout": Timeout.of(timeout, provider.timeout),
+            "keep_partial": keep_partial,
+            "on_error": on_error,
+            "extra": dict(extra or {}),
+            "parameters": dict(parameters or {}),
+        }
+        self._owns_provider = owns_provider
+        self._history: list[Message] = list(messages)
+        self._turn_over = threading.Condition()
+        self._running: Watch | None = None
+        self._closed = False
+
+    # A turn
+
+    def stream(
+        self,
+        message: str | Message | Part | Iterable[str | Part] | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        on_error: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Stream:
+        """Give a Stream of the answer to *message*; nothing is sent before it is iterated over.
+
+        Args:
+            message: what the user says: text, a Message, or parts. None answers the history as it is.
+            variables: values for this turn alone.
+            timeout: a Timeout, or seconds in total.
+            cancel: a CancelToken or threading.Event that stops it from any thread.
+
+        Raises:
+            ConversationClosed, ConversationBusy: the conversation cannot take a turn.
+            MissingVariable, VariableInvalid: the prompt cannot be rendered.
+            ConfigError, TypeError: an argument cannot be used.
+        """
+        return self._stream(message, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
+
+    def send(
+        self,
+        message: str | Message | Part | Iterable[str | Part] | None = None,
+        *,
+        streaming: bool = True,
+        variables: Mapping[str, Any] | None = None,
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Response:
+        """Give the whole answer to *message*; ``streaming=False`` asks for it as one JSON body.
+
+        Raises:
+            StreamError: the answer is not whole; ``error.response`` is what came of it.
+            PromptStreamError, TypeError: as :meth:`stream`.
+        """
+        stream = self._stream(message, variables, timeout, cancel, "raise", extra, parameters, streaming=streaming)
+        return stream.result()
+
+    def _stream(
+        self,
+        message: Any,
+        variables: Mapping[str, Any] | None,
+        timeout: Any,
+        cancel: Any,
+        on_error: str | None,
+        extra: Mapping[str, Any] | None,
+        parameters: Mapping[str, Any],
+        streaming: bool,
+    ) -> Stream:
+        settings = self._settings
+        said = self._said(message)
+        layers = (self.variables, dict(variables or {}))
+        settings["render"](*layers)
+        watch = Watch(Timeout.of(timeout, settings["timeout"]), cancel)
+        model = settings["model"] or self.provider.model
+        parameters = {**settings["parameters"], **check_parameters(parameters)}
+        extra = {**settings["extra"], **(extra or {})}
+        self._check_free()
+
+        def claim() -> ChatRequest:
+            self._claim(watch)
+            try:
+                system = settings["render"](*layers)
+                history = [*([Message("system", system)] if system else []), *answered(self._history), *said]
+                return ChatRequest(tuple(history), model, (), parameters, extra, streaming)
+            except BaseException:
+                self._let_go()
+                raise
+
+        def commit(response: Response, outcome: Outcome) -> None:
+            try:
+                self._commit(said, response, outcome)
+            finally:
+                self._let_go()
+
+        turn = self.provider.turn(
+            model=model, watch=watch, on_error=on_error or settings["on_error"], claim=claim, commit=commit
+        )
+        return Stream(turn)
+
+    def _said(self, message: Any) -> tuple[Message, ...]:
+        """Give the turn's new message as a tuple of one, or of none."""
+        if message is None:
+            if not self._history or self._history[-1].role == "assistant":
+                raise ConfigError("There is nothing to answer: give a message.")
+            return ()
+        if isinstance(message, Message):
+            return (message,)
+        try:
+            read = Message("user", message)
+        except TypeError as error:
+            raise ConfigError(f"The message cannot be used: {error}") from None
+        if not read.parts:
+            raise ConfigError("The message is empty.")
+        return (read,)
+
+    def _check_free(self) -> None:
+        if self._closed:
+            raise ConversationClosed("The conversation is closed; open another.")
+        if (running := self._running) is not None and not running.cancelled:
+            raise ConversationBusy("Another turn of this conversation is running; end it first, or use fork().")
+
+    def _claim(self, watch: Watch) -> None:
+        with self._turn_over:
+            running = self._running
+            if running is not None and running.cancelled:
+                self._turn_over.wait_for(lambda: self._running is not running, UNWIND)
+                self._check_free()
+                if self._running is not None:
+                    raise ConversationBusy("The cancelled turn before this one has not ended yet.")
+            self._check_free()
+            self._running = watch
+
+    def _let_go(self) -> None:
+        with self._turn_over:
+            self._running = None
+            self._turn_over.notify_all()
+
+    def _commit(self, said: tuple[Message, ...], response: Response, outcome: Outcome) -> None:
+        came = bool(response.message.parts)
+        if outcome == "cancelled" and not came:
+            return
+        self.last = response
+        if came or outcome == "complete":
+            self.usage += response.usage
+            self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
+        if outcome == "complete" or (outcome == "cancelled" and self._settings["keep_partial"]):
+            self._history += [*said, response.message if outcome == "complete" else _partial(response.message)]
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop the running turn, if there is one. Any thread may call it."""
+        if (running := self._running) is not None:
+            running.cancel(reason)
+
+    # The history
+
+    @property
+    def messages(self) -> list[Message]:
+        """A copy of the history, without the system prompt."""
+        return list(self._history)
+
+    @property
+    def system(self) -> str:
+        """The system prompt as the next turn would send it.
+
+        Raises:
+            MissingVariable, VariableInvalid: it cannot be rendered yet.
+        """
+        return str(self._settings["render"](self.variables, {}))
+
+    @property
+    def pending(self) -> tuple[ToolCall, ...]:
+        """The last answer's tool calls that wait for a result."""
+        return self.last.pending if self.last is not None else ()
+
+    def undo(self) -> list[Message]:
+        """Take the last turn off the history, from the user's message on, and give its messages."""
+        self._check_free()
+        starts = [number for number, message in enumerate(self._history) if message.role == "user"]
+        cut = starts[-1] if starts else len(self._history)
+        undone, self._history = self._history[cut:], self._history[:cut]
+        return undone
+
+    def clear(self) -> None:
+        """Forget the history; variables, usage and cost stay."""
+        self._check_free()
+        self._history, self.last = [], None
+
+    def fork(self) -> Conversation:
+        """Give a new conversation that goes on from here by itself, on the same provider."""
+        settings = dict(self._settings)
+        fork = Conversation(self.provider, messages=self._history, variables=self.variables, **settings)
+        fork.last = self.last
+        return fork
+
+    # The end
+
+    def close(self) -> None:
+        """Stop a running turn and refuse further ones; close the provider if it was made here. Idempotent."""
+        self._closed = True
+        self.cancel("the conversation was closed")
+        if self._owns_provider:
+            self.provider.close()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.id} on {self.provider.name}, {len(self._history)} messages>"
+
+
+def answered(history: Iterable[Message]) -> list[Message]:
+    """Give *history* with a result for every tool call: one without would make the next request invalid."""
+    repaired: list[Message] = []
+    waiting: dict[str, ToolCall] = {}
+    for message in history:
+        if message.role == "tool":
+            for part in message.parts:
+                if isinstance(part, ToolResult):
+                    waiting.pop(part.call_id, None)
+        elif waiting:
+            repaired.append(_interrupted(waiting.values()))
+            waiting = {}
+        repaired.append(message)
+        waiting.update((call.id, call) for call in message.tool_calls)
+    if waiting:
+        repaired.append(_interrupted(waiting.values()))
+    return repaired
+
+
+def _interrupted(calls: Iterable[ToolCall]) -> Message:
+    return Message(
+        "tool", [ToolResult(call.id, call.name, "interrupted: the tool did not run", True) for call in calls]
+    )
+
+
+def _partial(message: Message) -> Message:
+    """Give a stopped answer as the history keeps it: thoughts that were not signed yet are not echoed."""
+    kept = [part for part in message.parts if not isinstance(part, Reasoning) or part.metadata]
+    return Message("assistant", kept, "cancelled")
+
+
+_id_lock = threading.Lock()
+_last_id = 0
+
+
+def next_id() -> str:
+    """Give "conv_" and the time in nanoseconds, strictly increasing in this process."""
+    global _last_id
+    with _id_lock:
+        _last_id = max(time.time_ns(), _last_id + 1)
+        return f"conv_{_last_id}"

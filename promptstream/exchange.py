@@ -1,0 +1,191 @@
+"""A request in, its chunks out: one call on the wire, tried again as long as nothing was handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from promptstream.errors import ProtocolError, StreamError
+from promptstream.providers.base import Dialect, Starter
+from promptstream.values.chunk import Chunk, ChunkType, Finish
+from promptstream.values.request import Call, ChatRequest
+from promptstream.values.surrogates import Joiner
+from promptstream.wire.retry import Retry
+from promptstream.wire.watch import FOREVER, Watch
+
+if TYPE_CHECKING:
+    from promptstream.wire.events import Event
+    from promptstream.wire.transport import Reply, Transport
+
+_TEXT = ChunkType.TEXT
+_JSON_TYPES = ("application/json", "text/json", "application/problem+json")
+
+
+def exchange(
+    dialect: Dialect, transport: Callable[[], Transport], retry: Retry, request: ChatRequest, watch: Watch
+) -> Iterator[Chunk]:
+    """Send *request* and yield what the dialect makes of its answer.
+
+    Raises, while iterating:
+        ConfigError: the request cannot be sent.
+        StreamError: what went wrong, once trying again is of no use or not allowed.
+    """
+    if isinstance(dialect, Starter):
+        dialect.prepare()
+        watch.check()
+    call = dialect.encode(request)
+    yield Finish(warnings=call.warnings)
+    attempt, handed_out = 0, False
+    while True:
+        attempt += 1
+        try:
+            for chunk in _attempt(dialect, transport(), call, request, watch):
+                if not handed_out:
+                    handed_out = chunk.type.__class__ is ChunkType
+                yield chunk
+        except StreamError as error:
+            _describe(error, dialect, attempt)
+            delay = None if handed_out or watch.stopped else retry.delay(error, attempt, watch.total.remaining())
+            if delay is None:
+                raise
+            if retry.on_retry is not None:
+                retry.on_retry(error, delay)
+        else:
+            return
+        watch.phase = "retry"
+        watch.sleep(delay)
+
+
+def _describe(error: StreamError, dialect: Dialect, attempt: int) -> None:
+    """Complete an error that came from below, and make sure that it does not carry the key."""
+    error.attempts = attempt
+    error.provider = error.provider or dialect.name
+    error.message = dialect.secret.scrub(error.message)
+    error.args = (error.message,)
+
+
+def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+    reply = _accepted(dialect, transport, call, watch)
+    try:
+        yield Finish(request_id=_request_id(reply))
+        yield from _encodable(_decoded(dialect, reply, request, watch))
+    except BaseException:
+        reply.close()
+        raise
+    reply.finish()
+
+
+def _request_id(reply: Reply) -> str | None:
+    from promptstream.providers.failures import request_id
+
+    return request_id(reply.headers)
+
+
+def _accepted(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Reply:
+    """Send *call* and give its reply if the status is 2xx.
+
+    Raises:
+        ProviderError: the provider said no.
+        ProtocolError: it redirects. Following would hand the key and the prompt to another host.
+    """
+    reply = transport.send(call, watch)
+    if 200 <= reply.status < 300:
+        return reply
+    try:
+        if 300 <= reply.status < 400:
+            raise _redirected(reply)
+        raise dialect.error(reply.status, reply.headers, reply.error_body())
+    finally:
+        reply.close()
+
+
+def _redirected(reply: Reply) -> ProtocolError:
+    from urllib.parse import urlsplit
+
+    target = urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2] or "another address"
+    return ProtocolError(
+        f"The server redirects to {target} (status {reply.status}), which is never followed. Is base_url right?",
+        phase="headers",
+    )
+
+
+def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+    """Decode the body by what it says it is: some servers ignore ``stream``, either way."""
+    kind = reply.content_type
+    if kind == "text/html":
+        raise ProtocolError(
+            "The server answered with an HTML page. Does a proxy stand in between, or is base_url wrong?",
+            phase="headers",
+        )
+    streamed = kind not in _JSON_TYPES if request.streaming else kind == "text/event-stream"
+    if not streamed:
+        yield from dialect.decode_whole(_parsed(reply.whole()))
+        return
+    from promptstream.wire.events import iter_ndjson, iter_sse
+
+    events = (iter_sse if dialect.framing == "sse" else iter_ndjson)(reply.chunks())
+    yield from dialect.decode(events.through(lambda each: _clocked(each, watch)))
+    if not watch.events and not events.tail:
+        raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
+
+
+def _clocked(events: Iterator[Event], watch: Watch) -> Iterator[Event]:
+    """Run the clocks while the server is waited for, and stop them while the consumer takes its time."""
+    for event in events:
+        watch.due = FOREVER
+        watch.events += 1
+        yield event
+        watch.due = monotonic() + watch.idle
+
+
+def _encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Join surrogate pairs split over deltas, so that every chunk's text can be encoded."""
+    joiner = Joiner()
+    thoughts = Joiner()
+    for chunk in chunks:
+        if chunk.type is _TEXT:
+            if joiner.holds or not chunk.text.isascii():
+                chunk.text = joiner.feed(chunk.text)
+                if not chunk.text:
+                    continue
+            yield chunk
+            continue
+        if joiner.holds:
+            yield Chunk(_TEXT, joiner.flush(), model=chunk.model)
+        if chunk.type is ChunkType.REASONING:
+            chunk.reasoning = thoughts.feed(chunk.reasoning)
+            if not chunk.reasoning:
+                continue
+        elif thoughts.holds:
+            yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
+        yield chunk
+
+
+def _parsed(body: bytes) -> Any:
+    from promptstream.wire.jsontext import loads
+
+    text = body.decode(errors="replace").strip()
+    if not text:
+        raise ProtocolError("The server's answer is empty.", phase="body")
+    return loads(text)
+
+
+def fetch_json(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Any:
+    """Send a unary call and give the JSON value it is answered with.
+
+    Raises:
+        StreamError: it was not answered, or not in JSON.
+    """
+    try:
+        reply = _accepted(dialect, transport, call, watch)
+        try:
+            value = _parsed(reply.whole())
+        except BaseException:
+            reply.close()
+            raise
+        reply.finish()
+    except StreamError as error:
+        _describe(error, dialect, 1)
+        raise
+    return value

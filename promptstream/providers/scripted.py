@@ -1,0 +1,86 @@
+"""A script in, its turns played back: for tests and demos, without a key or a network."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from promptstream.errors import ConfigError, ProviderError, Unsupported
+from promptstream.providers.base import Dialect
+from promptstream.values.chunk import Chunk, ChunkType, Finish
+from promptstream.values.request import Call, ChatRequest
+from promptstream.values.secret import Secret
+from promptstream.wire.watch import Watch
+
+Step = str | float | int | Chunk | BaseException
+
+
+class ScriptedDialect(Dialect):
+    """Play a list of turns in order, and record the requests.
+
+    A turn is a string, or a list of steps: strings and Chunks are handed out, numbers are delays in
+    seconds, exceptions are raised. A turn without a Finish of its own ends with reason "stop", or
+    "tool_calls" where it called a tool. When all turns are played, the next request is a ConfigError.
+    """
+
+    name = "scripted"
+    framing: Literal["sse", "ndjson"] = "sse"
+    capabilities = frozenset({"streaming", "tools", "reasoning", "images", "json_schema"})
+    extras = frozenset({"requests"})
+    free = True
+    secret = Secret("")
+
+    def __init__(self, script: Iterable[str | Iterable[Step]] = (), *, model: str | None = None) -> None:
+        if isinstance(script, str):
+            raise ConfigError(f"Scripted takes a list of turns; for one turn write Scripted([{script[:20]!r}]).")
+        self.model = model or "scripted"
+        self.requests: list[ChatRequest] = []
+        self._turns = [[turn] if isinstance(turn, str) else list(turn) for turn in script]
+        self._lock = threading.Lock()
+        for number, turn in enumerate(self._turns):
+            for step in turn:
+                if isinstance(step, bool) or not isinstance(step, (str, int, float, Chunk, BaseException)):
+                    raise ConfigError(
+                        f"Turn {number} of the script holds {step!r:.60}; "
+                        "a step is a string, a Chunk, a delay in seconds or an exception."
+                    )
+
+    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+        """Yield the next turn's chunks; the request's own clocks and cancel hold as on a real wire."""
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(request)
+        if number >= len(self._turns):
+            raise ConfigError(f"The script has {len(self._turns)} turns and this is request {number + 1}.")
+        ended = called = False
+        for step in self._turns[number]:
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, (int, float)):
+                watch.sleep(step)
+            elif isinstance(step, str):
+                yield Chunk(ChunkType.TEXT, step, model=self.model)
+            else:
+                ended = ended or isinstance(step, Finish)
+                called = called or step.type is ChunkType.TOOL_CALL
+                yield step
+        if not ended:
+            reason = "tool_calls" if called else "stop"
+            yield Finish(reason=reason, raw_reason=reason, model=self.model)
+
+    def encode(self, request: ChatRequest) -> Call:
+        """Raise: a script has no wire."""
+        raise Unsupported("scripted sends nothing.")
+
+    def decode(self, events: Any) -> Iterator[Chunk]:
+        """Raise: a script has no wire."""
+        raise Unsupported("scripted receives nothing.")
+
+    def decode_whole(self, body: Any) -> Iterator[Chunk]:
+        """Raise: a script has no wire."""
+        raise Unsupported("scripted receives nothing.")
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Raise: a script has no wire."""
+        raise Unsupported("scripted receives nothing.")

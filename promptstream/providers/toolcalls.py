@@ -1,0 +1,102 @@
+"""Fragments of tool calls in, whole calls out, parsed once, at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from promptstream.errors import LimitExceeded, ProtocolError
+from promptstream.values.message import ToolCall
+from promptstream.values.surrogates import mend
+from promptstream.wire.jsontext import loads_exact
+
+MAX_CALLS = 128
+
+
+@attrs.define(eq=False)
+class _Open:
+    id: str = ""
+    name: str = ""
+    pieces: list[str] = attrs.field(factory=list)
+
+
+class ToolCalls:
+    """Collect the calls of one answer, keyed by index and id as servers variously give them.
+
+    A new id on a known index is a new call (Ollama and Gemini behind OpenAI's protocol reuse 0);
+    without an index a new id is a new call, and no id continues the last one.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Open] = []
+        self._by_index: dict[int, _Open] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, index: Any, call_id: Any, name: Any, fragment: Any) -> ToolCall:
+        """Take one delta and give it as a ToolCall whose ``raw_arguments`` is the fragment.
+
+        Raises:
+            ProtocolError: the index is not a whole number from 0 to 127, or there are too many calls.
+        """
+        call_id = call_id if isinstance(call_id, str) else ""
+        call = self._find(index, call_id)
+        if call_id:
+            call.id = call_id
+        if isinstance(name, str) and name and not call.name:
+            call.name = name
+        text = fragment if isinstance(fragment, str) else "" if fragment is None else _dumps(fragment)
+        if text:
+            call.pieces.append(text)
+        return ToolCall(call.id, call.name, None, text)
+
+    def _find(self, index: Any, call_id: str) -> _Open:
+        if index is None:
+            known = [call for call in self._calls if call.id == call_id] if call_id else self._calls[-1:]
+            return known[-1] if known else self._open(None)
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < MAX_CALLS:
+            raise ProtocolError(
+                f"A tool call has index {index!r:.40}; it must be 0 to {MAX_CALLS - 1}.", phase="decode"
+            )
+        call = self._by_index.get(index)
+        if call is None or (call_id and call.id and call_id != call.id):
+            call = self._by_index[index] = self._open(index)
+        return call
+
+    def _open(self, index: int | None) -> _Open:
+        if len(self._calls) >= MAX_CALLS:
+            raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
+        call = _Open()
+        self._calls.append(call)
+        return call
+
+    def take(self) -> list[ToolCall]:
+        """Give the whole calls, once, and forget them."""
+        calls, self._calls, self._by_index = self._calls, [], {}
+        return [whole_call(call.id, call.name, "".join(call.pieces)) for call in calls]
+
+
+def whole_call(call_id: str, name: str, raw: str) -> ToolCall:
+    """Parse a call's arguments; where they are not one whole JSON object, ``problem`` says so.
+
+    They are never repaired: half a file written is worse than none. No text at all means ``{}``.
+    """
+    raw = mend(raw)
+    arguments: Any = None
+    problem = None if name else "the call names no tool"
+    try:
+        arguments = loads_exact(raw) if raw.strip() else {}
+    except (ProtocolError, LimitExceeded) as error:
+        problem = f"the arguments are not whole: {error}"
+    else:
+        if not isinstance(arguments, dict):
+            arguments, problem = None, "the arguments are not a JSON object"
+    return ToolCall(call_id, name, arguments, raw, problem)
+
+
+def _dumps(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

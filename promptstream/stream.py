@@ -1,0 +1,175 @@
+"""A turn in, what a for loop runs over out; and lenses on the answer so far."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Generator, Iterable, Iterator
+from decimal import Decimal
+from types import TracebackType
+from typing import Any
+
+from promptstream.errors import Cancelled, PromptStreamError, StateError
+from promptstream.turn import Turn, run
+from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.response import Response
+from promptstream.values.usage import Usage
+
+
+class Stream(Iterable[Chunk]):
+    """Run a turn in a ``for`` loop: a loop that ends normally received the whole answer.
+
+    Nothing is sent before the first chunk is asked for. Leaving the loop, by break, return or an
+    exception, hangs up at once. One thread iterates; ``cancel`` and the lenses may be used from any.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._loop: weakref.ref[Generator[Chunk, None, None]] | None = None
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Give the turn's generator, which the loop then owns.
+
+        Raises:
+            PromptStreamError: the turn is over already and this is how it ended. After a whole
+                answer there is nothing more, and nothing is sent again.
+        """
+        if self._turn.over:
+            return _again(self._turn)
+        generator = self._loop() if self._loop else None
+        if generator is None:
+            generator = run(self._turn)  # type: ignore[assignment]
+            self._loop = weakref.ref(generator)  # type: ignore[arg-type]
+        return generator  # type: ignore[return-value]
+
+    @property
+    def text(self) -> str:
+        """The text so far; also after any error."""
+        return self._turn.answer.text
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return self._turn.answer.reasoning
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, or the one that was asked, until it does."""
+        return self._turn.answer.model
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts as far as the provider has told them."""
+        return self._turn.answer.usage
+
+    @property
+    def cost(self) -> Decimal | None:
+        """USD as far as the provider has told; None means unknown."""
+        return self._turn.answer.cost
+
+    @property
+    def response(self) -> Response:
+        """The answer so far as a value; its ``complete`` tells whether it is whole."""
+        return self._turn.response or self._turn.answer.response()
+
+    def result(self) -> Response:
+        """Read what is left and give the whole answer; never sends again.
+
+        Raises:
+            PromptStreamError: the answer is not whole, also with ``on_error="chunk"``.
+        """
+        try:
+            for _ in self:
+                pass
+        except ValueError as error:
+            if "already executing" not in str(error):
+                raise
+            raise StateError("Another thread is iterating over this stream.") from None
+        if (ending := self._turn.ending()) is not None:
+            raise ending
+        return self.response
+
+    def iter_text(self) -> Iterator[str]:
+        """Yield the text alone, as it comes.
+
+        Raises, while iterating:
+            PromptStreamError: the answer is not whole.
+        """
+        return _texts(iter(self))
+
+    def iter_events(self) -> Iterator[dict[str, Any]]:
+        """Yield each chunk as a JSON-safe dict; an error is the last event instead of an exception."""
+        return _events(self._turn, None if self._turn.over else iter(self))
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop the stream: a blocked read ends within 100 ms with Cancelled. Any thread may call it."""
+        self._turn.watch.cancel(reason)
+
+    def close(self) -> None:
+        """Hang up and end the turn, quietly. The thread that iterates calls it; idempotent."""
+        if self._turn.over:
+            return
+        generator = self._loop() if self._loop else None
+        if generator is not None:
+            try:
+                generator.close()
+            except ValueError:  # it runs, in another thread
+                self.cancel("the stream was closed")
+        if self._turn.answer.started is None:
+            self._turn.response = self._turn.answer.response("cancelled")
+            self._turn.fail(Cancelled("The stream was closed before anything was sent.", phase="loop"))
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        turn = self._turn
+        if turn.over:
+            state = "whole" if turn.error is None else f"ended by {type(turn.error).__name__}"
+        else:
+            state = "not started" if turn.answer.started is None else "running"
+        return f"<Stream {state}, {len(self.text)} characters>"
+
+    def __del__(self) -> None:
+        turn = getattr(self, "_turn", None)
+        if turn is not None and not turn.over and turn.answer.started is None and turn.watch.stopped is None:
+            loop = self._loop() if self._loop else None
+            if loop is None:
+                warnings.warn(f"{self!r} was never iterated over: nothing was sent.", ResourceWarning, stacklevel=2)
+
+
+def _again(turn: Turn) -> Iterator[Chunk]:
+    error = turn.ending()
+    if error is None:
+        return iter(())
+    if turn.on_error == "chunk":
+        return iter((error.to_chunk(),))
+    raise error
+
+
+def _texts(chunks: Iterator[Chunk]) -> Iterator[str]:
+    for chunk in chunks:
+        if chunk.type is ChunkType.TEXT:
+            yield chunk.text
+        elif chunk.error is not None:
+            raise chunk.error
+
+
+def _events(turn: Turn, chunks: Iterator[Chunk] | None) -> Iterator[dict[str, Any]]:
+    if chunks is None:
+        if (ended := turn.ending()) is not None:
+            yield ended.to_event()
+        return
+    try:
+        for chunk in chunks:
+            yield chunk.to_event()
+    except PromptStreamError as error:
+        event = error.to_event()
+    else:
+        return
+    yield event

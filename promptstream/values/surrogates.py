@@ -1,0 +1,43 @@
+"""Text that may hold halves of surrogate pairs in, text that can always be encoded out."""
+
+from __future__ import annotations
+
+_HIGH_FIRST, _HIGH_LAST = "\ud800", "\udbff"
+
+
+def mend(text: str) -> str:
+    """Join surrogate pairs and replace lone halves by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+class Joiner:
+    """Join surrogate pairs that were split over two deltas (Unicode 16, section 3.9, D92)."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """Take a delta and give what can be handed out of it; a trailing high half is held back."""
+        if self._held:
+            text, self._held = self._held + text, ""
+        elif text.isascii():
+            return text
+        if text and _HIGH_FIRST <= text[-1] <= _HIGH_LAST:
+            text, self._held = text[:-1], text[-1]
+        return mend(text)
+
+    def flush(self) -> str:
+        """Give U+FFFD for a half that never met its other, or ""."""
+        held, self._held = self._held, ""
+        return "\ufffd" if held else ""
+
+    @property
+    def holds(self) -> bool:
+        """True while a high half waits for its other."""
+        return bool(self._held)
