@@ -110,7 +110,9 @@ def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:
             break
     else:
         yield head
-    yield from chunks
+    # Not "yield from", which would close the source with us: the rest of the body is drained from it.
+    for chunk in chunks:
+        yield chunk  # noqa: UP028
 
 
 class _Blocks:

@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from promptstream._version import __version__
 from promptstream.errors import ConfigError, ConnectFailed, ProtocolError, StreamError, Truncated
 from promptstream.values.request import Call
 from promptstream.wire.body import iter_body
@@ -28,6 +29,7 @@ from promptstream.wire.causes import causes_of, detail
 from promptstream.wire.dial import dial
 from promptstream.wire.watch import Deadline, Watch
 
+USER_AGENT = f"promptstream/{__version__}"
 POOL = 64
 """Idle connections kept to a host."""
 MAX_ERROR_BODY = 64 << 10
@@ -264,6 +266,7 @@ class Reply:
         self._watch = watch
         self._host = host
         self._body = self._feed()
+        self._ended = False
 
     @property
     def content_type(self) -> str:
@@ -278,6 +281,7 @@ class Reply:
         self._watch.phase = "body"
         with map_errors(self._watch, self._host):
             yield from iter_body(self._response.raw)
+        self._ended = True
 
     def whole(self) -> bytes:
         """Read a whole body of at most 16 MiB.
@@ -308,9 +312,10 @@ class Reply:
                 self._watch.bound(max(0.001, deadline.remaining()))
                 piece = next(self._body, None)
                 if piece is None:
-                    self._release()
                     break
                 body += piece
+        if self._ended:
+            self._release()
         return bytes(body[:size])
 
     def _release(self) -> None:
@@ -331,7 +336,7 @@ def _prepare(call: Call) -> requests.PreparedRequest:
         raise ConfigError(f"base_url must be an http:// or https:// address with a host, not {parts.geturl()!r:.100}.")
     if parts.username is not None:
         raise ConfigError("base_url holds a user name or password; give the key as api_key instead.")
-    headers = {"Accept-Encoding": "identity", **call.headers}
+    headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **call.headers}
     body = None
     if call.json is not None:
         headers["Content-Type"] = "application/json"
