@@ -14,7 +14,7 @@ from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
 from promptstream.turn import Answer, Outcome, Turn
 from promptstream.values.chunk import Chunk
-from promptstream.values.message import Message
+from promptstream.values.message import Image, Message
 from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_parameters
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
@@ -194,6 +194,7 @@ class Provider:
 
     def _exchange(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         dialect = self.dialect
+        check_supported(dialect, request)
         if isinstance(dialect, Player):
             return dialect.play(request, watch)
         return exchange(dialect, self._get_transport, self.retry, request, watch)
@@ -252,6 +253,22 @@ def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]
     if not read:
         raise ConfigError("There is no message to answer: messages is empty.")
     return tuple(read)
+
+
+def check_supported(dialect: Dialect, request: ChatRequest) -> None:
+    """Check that the provider can do what *request* asks for.
+
+    Raises:
+        Unsupported: it cannot, so the answer would not be what was asked for.
+    """
+    wanted = {
+        "tools": bool(request.tools),
+        "json_schema": "schema" in request.parameters,
+        "images": any(isinstance(part, Image) for message in request.messages for part in message.parts),
+    }
+    for capability, needed in wanted.items():
+        if needed and capability not in dialect.capabilities:
+            raise Unsupported(f"{dialect.name} does not support {capability}; nothing was sent.")
 
 
 def _forget(response: Response, outcome: Outcome) -> None:

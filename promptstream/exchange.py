@@ -40,21 +40,28 @@ def exchange(
     while True:
         attempt += 1
         try:
-            for chunk in _attempt(dialect, transport(), call, request, watch):
-                if not handed_out:
-                    handed_out = chunk.type.__class__ is ChunkType
+            chunks = _attempt(dialect, transport(), call, request, watch)
+            for chunk in chunks:
+                handed_out = chunk.type.__class__ is ChunkType
                 yield chunk
+                if handed_out:
+                    yield from chunks
         except StreamError as error:
             _describe(error, dialect, attempt)
             delay = None if handed_out or watch.stopped else retry.delay(error, attempt, watch.total.remaining())
             if delay is None:
                 raise
-            if retry.on_retry is not None:
-                retry.on_retry(error, delay)
+            failure = error
         else:
             return
+        if retry.on_retry is not None:
+            retry.on_retry(failure, delay)
         watch.phase = "retry"
-        watch.sleep(delay)
+        try:
+            watch.sleep(delay)
+        except StreamError as error:
+            _describe(error, dialect, attempt)
+            raise error from failure
 
 
 def _describe(error: StreamError, dialect: Dialect, attempt: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import attrs
 
-from promptstream.errors import Cancelled, PromptStreamError, ProviderError, StreamError, Truncated
+from promptstream.errors import Cancelled, PromptStreamError, ProviderError, StateError, StreamError, Truncated
 from promptstream.values.chunk import Chunk, ChunkType, Finish, InternalType, Opaque
 from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
 from promptstream.values.request import ChatRequest
@@ -37,10 +37,6 @@ class Answer:
         self.warnings: list[str] = []
         self.finished = False
         """True once the provider's finish signal, or its terminator after content, arrived."""
-        self.handed_out = False
-        """True once a chunk reached the loop."""
-        self.pieces: list[str] = []
-        """The text's deltas; the hot path of ``run`` appends to it."""
         self.first: float | None = None
         self.started: float | None = None
         self.ended: float | None = None
@@ -53,12 +49,15 @@ class Answer:
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self.pieces)
+        return "".join(self._pieces("text"))
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return "".join([piece for kind, pieces, _ in self._parts if kind == "reasoning" for piece in pieces])
+        return "".join(self._pieces("reasoning"))
+
+    def _pieces(self, wanted: str) -> list[str]:
+        return [piece for kind, pieces, _ in self._parts if kind == wanted for piece in pieces]
 
     def begin(self) -> None:
         """Start the clock."""
@@ -128,12 +127,13 @@ class Answer:
             return Timing()
         end = self.ended or monotonic()
         spent = None if self.first is None else end - self.first
+        pieces = self._pieces("text")
         rate = self.usage.output / spent if self.usage.output and spent else None
         return Timing(
             first=None if self.first is None else self.first - self.started,
             total=end - self.started,
-            chunks=len(self.pieces),
-            characters=sum(map(len, self.pieces)),
+            chunks=len(pieces),
+            characters=sum(map(len, pieces)),
             tokens_per_second=rate,
         )
 
@@ -240,7 +240,6 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
 
 def _folded(source: Iterator[Chunk], answer: Answer, watch: Watch) -> Iterator[Chunk]:
     """Fold each chunk and hand out the visible ones. This is the hot path of every stream."""
-    whole: list[str] = answer.pieces
     part: list[str] | None = None
     event = watch.event
     for chunk in source:
@@ -251,7 +250,6 @@ def _folded(source: Iterator[Chunk], answer: Answer, watch: Watch) -> Iterator[C
             if part is None:
                 part = answer.open_text()
             part.append(chunk.text)
-            whole.append(chunk.text)
             yield chunk
             continue
         answer.add(chunk)
@@ -277,5 +275,10 @@ def _end(turn: Turn, source: Iterator[Chunk], outcome: Outcome, claimed: bool) -
         close()
     turn.answer.ended = monotonic()
     turn.response = turn.answer.response(outcome)
-    if claimed:
+    if not claimed:
+        return
+    try:
         turn.commit(turn.response, outcome)
+    except Exception as error:  # a failed commit takes the ending's place
+        turn.fail(error if isinstance(error, PromptStreamError) else StateError(f"{type(error).__name__}: {error}"))
+        raise

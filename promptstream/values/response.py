@@ -69,7 +69,9 @@ class Response:
             f"Total: {_seconds(self.timing.total)} | Tokens: {_count(usage.total)} "
             f"({_count(usage.input)} in, {_count(usage.output)} out)"
         )
-        return line if self.finish_reason in ("stop", "tool_calls") else f"{line} | Ended: {self._ended()}"
+        if self.finish_reason not in ("stop", "tool_calls"):
+            line += f" | Ended: {self._ended()}"
+        return f"{line} | Warnings: {len(self.warnings)}" if self.warnings else line
 
     def report(self) -> str:
         """Tell chunks, times, length and tokens as a block of lines; unknowns say so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MASK = "[key]"
+_SHORTEST = 6
 
 
 class Secret(str):
@@ -33,5 +34,5 @@ class Secret(str):
         return Secret(str.__add__(prefix, self))
 
     def scrub(self, text: str) -> str:
-        """Replace every occurrence of the secret in *text* by ``[key]``."""
-        return str.replace(text, self, MASK) if len(self) else text
+        """Replace every occurrence of the secret in *text* by ``[key]``; a toy of a few letters stays."""
+        return str.replace(text, self, MASK) if len(self) >= _SHORTEST else text

@@ -15,6 +15,7 @@ READ = 16 << 10
 """Bytes to a read: larger ones double the CPU of a paced stream."""
 _MAX_SIZE_LINE = 8 << 10
 _MAX_TRAILERS = 64 << 10
+_MAX_SIZES = 1024
 
 
 def iter_body(raw: Any) -> Iterator[bytes]:
@@ -43,38 +44,43 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
         HTTPException: the bytes ended before the last chunk, or are not chunks.
     """
     buffer = b""
-    left = 0  # bytes of the current chunk still to come, its CRLF included
+    left = 0  # bytes of a chunk that came in part, its CRLF included
+    sizes: dict[bytes, int] = {}  # length lines repeat
     while piece := read():
         buffer = buffer + piece if buffer else piece
         at, end, found = 0, len(buffer), []
         while at < end:
-            if left > 2:
-                taken = min(left - 2, end - at)
+            if not left:
+                line_end = buffer.find(b"\n", at)
+                if line_end < 0:
+                    if end - at > _MAX_SIZE_LINE:
+                        raise http.client.HTTPException("A chunk's length line is endless.")
+                    break
+                line = buffer[at:line_end]
+                size = sizes.get(line)
+                if size is None:
+                    size = sizes[line] = _size(line)
+                    if len(sizes) > _MAX_SIZES:
+                        sizes.clear()
+                at = line_end + 1
+                if size == 0:
+                    if found:
+                        yield b"".join(found)
+                    _read_trailers(buffer[at:], read)
+                    return
+                left = size + 2
+            taken = min(left - 2, end - at)
+            if taken > 0:
                 found.append(buffer[at : at + taken])
                 at += taken
                 left -= taken
-                continue
-            if left:  # the CRLF after a chunk's data
+            if left <= 2:  # the CRLF after a chunk's data
                 if end - at < left:
                     break
-                if buffer[at : at + left] != b"\r\n"[2 - left :]:
+                if buffer[at : at + left] != b"\r\n":
                     raise http.client.HTTPException("A chunk is longer than its length line says.")
                 at += left
                 left = 0
-                continue
-            line_end = buffer.find(b"\n", at)
-            if line_end < 0:
-                if end - at > _MAX_SIZE_LINE:
-                    raise http.client.HTTPException("A chunk's length line is endless.")
-                break
-            size = _size(buffer[at:line_end])
-            at = line_end + 1
-            if size == 0:
-                if found:
-                    yield b"".join(found)
-                _read_trailers(buffer[at:], read)
-                return
-            left = size + 2
         buffer = buffer[at:]
         if found:
             yield found[0] if len(found) == 1 else b"".join(found)

