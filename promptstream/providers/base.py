@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptstream.errors import ConfigError, MissingKey, ProviderError
 from promptstream.values.chunk import Chunk
 from promptstream.values.request import Call, ChatRequest, ModelInfo
 from promptstream.values.secret import Secret
-from promptstream.wire.events import EventStream
-from promptstream.wire.watch import Watch
+
+if TYPE_CHECKING:
+    from promptstream.wire.events import EventStream
+    from promptstream.wire.watch import Watch
 
 
 class Dialect(Protocol):

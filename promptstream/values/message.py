@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -159,12 +158,14 @@ class Message:
 
 def part_to_dict(part: Part) -> dict[str, Any]:
     """Give a part as a JSON-safe dict: its type, what is set, bytes as base64."""
+    from base64 import b64encode
+
     data: dict[str, Any] = {"type": part.type}
     for field in attrs.fields(type(part)):
         value = getattr(part, field.name)
         if value is None or (field.default is not attrs.NOTHING and value == field.default):
             continue
-        data[field.name] = base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        data[field.name] = b64encode(value).decode() if isinstance(value, bytes) else value
     return data
 
 
@@ -179,7 +180,9 @@ def part_from_dict(data: Mapping[str, Any]) -> Part:
     if kind not in PARTS:
         raise ValueError(f"a part's type is {kind!r}; it is one of {', '.join(PARTS)}.")
     if isinstance(fields.get("data"), str):
-        fields["data"] = base64.b64decode(fields["data"])
+        from base64 import b64decode
+
+        fields["data"] = b64decode(fields["data"])
     try:
         return PARTS[kind](**fields)
     except TypeError as error:

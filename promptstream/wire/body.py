@@ -48,7 +48,8 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
     sizes: dict[bytes, int] = {}  # length lines repeat
     while piece := read():
         buffer = buffer + piece if buffer else piece
-        at, end, found = 0, len(buffer), []
+        at, end = 0, len(buffer)
+        found: list[bytes] = []
         while at < end:
             if not left:
                 line_end = buffer.find(b"\n", at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 import attrs
@@ -40,6 +39,8 @@ class Retry:
         asked = error.retry_after if isinstance(error, ProviderError) else None
         if asked is not None:
             return asked if asked <= min(remaining, PATIENCE) else None
+        import random  # not worth its import to those who never fail
+
         wait = random.uniform(0, min(self.longest, self.base * 2 ** (attempt - 1)))
         return wait if wait < remaining else None
 
