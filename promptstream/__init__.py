@@ -15,7 +15,8 @@ from __future__ import annotations
 from promptstream import errors, providers
 from promptstream._version import __version__
 from promptstream.client import Provider
-from promptstream.conversation import Conversation, chat, open  # noqa: A004 - always written promptstream.open
+from promptstream.conversation import Conversation, chat
+from promptstream.conversation import open as open
 from promptstream.errors import PromptStreamError, StreamError
 from promptstream.packs.pack import Pack, load
 from promptstream.stream import Stream

@@ -114,7 +114,7 @@ def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield head
     # Not "yield from", which would close the source with us: the rest of the body is drained from it.
     for chunk in chunks:
-        yield chunk  # noqa: UP028
+        yield chunk
 
 
 class _Blocks:
