@@ -361,7 +361,7 @@ def _failure(weights: Weights, folder: Path, tool: str, said: str) -> ConfigErro
             f"{index} does not have {weights.requirement}. Point {tool} at an index that has it, {_INSTEAD}."
         )
     reason = _last(lines, _ERROR) or _last(lines, _ANY) or "it gave no reason"
-    return ConfigError(f"{tool} could not fetch {weights.requirement} ({reason}). Repair that, {_INSTEAD}.")
+    return ConfigError(f"{tool} could not fetch {weights.requirement} ({reason}). Try again, {_INSTEAD}.")
 
 
 def _last(lines: list[str], pattern: re.Pattern[str]) -> str:

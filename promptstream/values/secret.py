@@ -17,6 +17,10 @@ class Secret(str):
 
     __slots__ = ()
 
+    def __new__(cls, text: str = "") -> Secret:
+        # str() of a secret is its mask; only a slice of it gives the characters.
+        return super().__new__(cls, text[:])
+
     def __repr__(self) -> str:
         return MASK
 
