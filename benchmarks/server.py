@@ -1,0 +1,105 @@
+"""A chunk count in the path in, a ready-made Chat Completions stream out, from a process of its own.
+
+``POST /2000/v1/chat/completions`` answers 2,000 chunks as fast as the socket takes them;
+``POST /400@2/v1/chat/completions`` answers 400, one every 2 ms. So a client's ``base_url`` chooses the stream.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+import threading
+import time
+
+from benchmarks import wire
+from benchmarks.child import Child, say
+
+IDLE = 600.0
+PATH = re.compile(rb"POST /(\d{1,6})(?:@(\d{1,3}))?/v1/chat/completions HTTP/1\.1\r\n")
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+REFUSAL = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Server(Child):
+    """Run the server for the time of a ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__("benchmarks.server")
+        self._port = self.hear()["port"]
+
+    def url(self, chunks: int, pace: int = 0) -> str:
+        """Give the ``base_url`` under which *chunks* chunks are streamed, one every *pace* milliseconds."""
+        return f"http://127.0.0.1:{self._port}/{chunks}{f'@{pace}' if pace else ''}/v1"
+
+
+def main() -> None:
+    """Serve until the parent closes this process's input."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    threading.Thread(target=_accept, args=(listener,), daemon=True).start()
+    say(port=listener.getsockname()[1])
+    sys.stdin.buffer.read()
+
+
+def _accept(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_serve, args=(connection,), daemon=True).start()
+
+
+def _serve(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.settimeout(IDLE)
+    with connection:
+        try:
+            buffer = b""
+            while (request := _request(connection, buffer)) is not None:
+                head, buffer = request
+                if not _answer(connection, head):
+                    return
+        except OSError:
+            return  # the client hung up, as a client may
+
+
+def _request(connection: socket.socket, buffer: bytes) -> tuple[bytes, bytes] | None:
+    """Read one request; give its head and what follows its body, or None at the end."""
+    while (end := buffer.find(b"\r\n\r\n")) < 0:
+        data = connection.recv(65536)
+        if not data:
+            return None
+        buffer += data
+    length = LENGTH.search(buffer, 0, end)
+    whole = end + 4 + (int(length[1]) if length else 0)
+    while len(buffer) < whole:
+        data = connection.recv(65536)
+        if not data:
+            return None
+        buffer += data
+    return buffer[:end], buffer[whole:]
+
+
+def _answer(connection: socket.socket, head: bytes) -> bool:
+    match = PATH.match(head)
+    if match is None or int(match[1]) > wire.LARGEST:
+        connection.sendall(REFUSAL)
+        return False
+    chunks, pace = int(match[1]), int(match[2] or 0) / 1000
+    if pace:
+        _paced(connection, chunks, pace)
+    else:
+        connection.sendall(wire.response(chunks))
+    return True
+
+
+def _paced(connection: socket.socket, chunks: int, pace: float) -> None:
+    connection.sendall(wire.HEAD)
+    due = time.monotonic()
+    for piece in wire.pieces(chunks):
+        due += pace
+        time.sleep(max(0.0, due - time.monotonic()))
+        connection.sendall(piece)
+    connection.sendall(wire.TAIL)
+
+
+if __name__ == "__main__":
+    main()
