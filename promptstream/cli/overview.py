@@ -1,0 +1,73 @@
+"""The environment in, a table of the providers it configures out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from promptstream.cli.terminal import is_terminal, write
+from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS, Entry, choose, names
+
+_HIDDEN = ("scripted", "replay")
+"""For tests: the command line has no way to give them a script."""
+
+
+def show_providers() -> None:
+    """Print which providers there are and what of each is configured, never a key; then which is chosen.
+
+    Raises:
+        MissingKey: none would be chosen.
+        ConfigError: the choice is not safe.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    on_terminal = is_terminal(sys.stdout)
+    table = Table("provider", "key", "default model", "remarks", box=None, pad_edge=False, header_style="bold")
+    for name, entry in BUILT_IN.items():
+        if name not in _HIDDEN:
+            row = (name, _key(entry), _default_model(entry), _remarks(name, entry))
+            table.add_row(*map(Text, row))
+    for name in _foreign():
+        table.add_row(Text(name), "", "", "from another package")
+    console = Console(width=None if on_terminal else 200, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    with console.capture() as capture:
+        console.print(table)
+    write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+    choice = choose()
+    write(f"\nWithout --provider: {choice.name} ({choice.reason})\n")
+
+
+def _key(entry: Entry) -> str:
+    return ", ".join(f"{key}: {'set' if os.environ.get(key) else 'not set'}" for key in entry.keys) or "not needed"
+
+
+def _default_model(entry: Entry) -> str:
+    module, _, attribute = entry.factory.partition(":")
+    return getattr(getattr(import_module(module), attribute), "default_model", "") or "-"
+
+
+def _remarks(name: str, entry: Entry) -> str:
+    if name == "local":
+        return _local()
+    if name == "compatible":
+        return "any server that speaks OpenAI's Chat Completions; needs --base-url"
+    if entry.url_variable and os.environ.get(entry.url_variable):
+        return f"{entry.url_variable} is set"
+    return ""
+
+
+def _local() -> str:
+    from promptstream.providers import llama_server, weights
+
+    if not llama_server.available():
+        return "not installed; pip install 'promptstream-sdk[local]'"
+    return "installed" if weights.installed() else "installed; the model is fetched on first use"
+
+
+def _foreign() -> list[str]:
+    from importlib.metadata import entry_points
+
+    return sorted({*names(), *(point.name for point in entry_points(group=ENTRY_POINTS))} - set(BUILT_IN))
