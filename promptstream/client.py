@@ -8,6 +8,8 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from promptstream.errors import ConfigError, Unsupported
 from promptstream.exchange import exchange, fetch_json
 from promptstream.providers.base import Dialect, Lister, Player
@@ -217,7 +219,7 @@ class Provider:
         streaming: bool,
     ) -> ChatRequest:
         if isinstance(messages, ChatRequest):
-            return messages
+            return attrs.evolve(messages, streaming=streaming)
         return ChatRequest(
             messages=read_messages(messages),
             model=model or self.model,
@@ -244,6 +246,8 @@ def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]
         messages = (Message("user", messages),)
     elif isinstance(messages, (Message, Mapping)):
         messages = (messages,)
+    if not isinstance(messages, Iterable):
+        raise ConfigError(f"messages={messages!r:.80}: give a string, or a list of messages.")
     read = []
     for number, message in enumerate(messages):
         try:

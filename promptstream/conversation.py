@@ -60,6 +60,7 @@ def open(
         pack: a path, a dict or a loaded Pack.
         prompt: its name; may be left out where the pack has one prompt.
         provider: a name or a Provider; else the pack's, else what the model's name or the keys at hand say.
+            The pack's provider and model count where neither *provider* nor *base_url* is given.
         variables: values for the pack's ``{{variables}}``, over its defaults.
         timeout: a Timeout, or seconds in total for each turn.
         keep_partial: keep what had come of an answer that you stopped.

@@ -36,9 +36,9 @@ def exchange(
         watch.check()
     call = dialect.encode(request)
     yield Finish(warnings=call.warnings)
-    attempt, handed_out = 0, False
+    handed_out = False
     while True:
-        attempt += 1
+        watch.attempts += 1
         try:
             chunks = _attempt(dialect, transport(), call, request, watch)
             for chunk in chunks:
@@ -47,8 +47,9 @@ def exchange(
                 if handed_out:
                     yield from chunks
         except StreamError as error:
-            _describe(error, dialect, attempt)
-            delay = None if handed_out or watch.stopped else retry.delay(error, attempt, watch.total.remaining())
+            _describe(error, dialect)
+            over = handed_out or not watch.resume()
+            delay = None if over else retry.delay(error, watch.attempts, watch.total.remaining())
             if delay is None:
                 raise
             failure = error
@@ -60,13 +61,13 @@ def exchange(
         try:
             watch.sleep(delay)
         except StreamError as error:
-            _describe(error, dialect, attempt)
+            _describe(error, dialect)
             raise error from failure
+        yield Finish(restart=True)
 
 
-def _describe(error: StreamError, dialect: Dialect, attempt: int) -> None:
+def _describe(error: StreamError, dialect: Dialect) -> None:
     """Complete an error that came from below, and make sure that it does not carry the key."""
-    error.attempts = attempt
     error.provider = error.provider or dialect.name
     error.message = dialect.secret.scrub(error.message)
     error.args = (error.message,)
@@ -193,6 +194,6 @@ def fetch_json(dialect: Dialect, transport: Transport, call: Call, watch: Watch)
             raise
         reply.finish()
     except StreamError as error:
-        _describe(error, dialect, 1)
+        _describe(error, dialect)
         raise
     return value

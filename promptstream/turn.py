@@ -88,6 +88,14 @@ class Answer:
             self._parts[-1][2].update(chunk.data)
 
     def _finish(self, chunk: Finish) -> None:
+        if chunk.restart:
+            self.finished, self.usage, self._reason, self._raw_reason, self._request_id = (
+                False,
+                Usage(),
+                None,
+                None,
+                None,
+            )
         if chunk.reason is not None:
             self._reason, self._raw_reason = chunk.reason, chunk.raw_reason
         if chunk.reason is not None or (chunk.sentinel and self._parts):
@@ -105,8 +113,9 @@ class Answer:
         reason = "cancelled" if outcome == "cancelled" else self._reason
         mark = reason if complete or outcome != "failed" else "failed"
         calls = tuple(part for part in parts if isinstance(part, ToolCall))
+        texts = [part.text for part in parts if isinstance(part, Text)]
         return Response(
-            text=self.text,
+            text=texts[0] if len(texts) == 1 else "".join(texts),
             reasoning=self.reasoning,
             message=Message("assistant", parts, mark),
             tool_calls=calls,
@@ -117,23 +126,22 @@ class Answer:
             request_id=self._request_id,
             usage=self.usage,
             cost=self.cost,
-            timing=self._timing(),
+            timing=self._timing(sum(map(len, texts))),
             warnings=tuple(self.warnings),
             complete=complete,
         )
 
-    def _timing(self) -> Timing:
+    def _timing(self, characters: int) -> Timing:
         if self.started is None:
             return Timing()
         end = self.ended or monotonic()
         spent = None if self.first is None else end - self.first
-        pieces = self._pieces("text")
         rate = self.usage.output / spent if self.usage.output and spent else None
         return Timing(
             first=None if self.first is None else self.first - self.started,
             total=end - self.started,
-            chunks=len(pieces),
-            characters=sum(map(len, pieces)),
+            chunks=sum(len(pieces) for kind, pieces, _ in self._parts if kind == "text"),
+            characters=characters,
             tokens_per_second=rate,
         )
 
@@ -179,6 +187,7 @@ class Turn:
             error.provider = error.provider or self.response.provider
             error.model = error.model or self.response.model
             error.request_id = error.request_id or self.response.request_id
+            error.attempts = max(error.attempts, self.watch.attempts)
         self.error = copy.copy(error)
         self.error.__cause__ = error.__cause__
 
@@ -198,7 +207,8 @@ def run(turn: Turn) -> Iterator[Chunk]:
     except PromptStreamError as error:
         if turn.on_error != "chunk":
             raise
-        last = error.to_chunk()
+        # The recorded copy has no traceback, which would hold this frame, and the chunk in it, in a cycle.
+        last = (turn.ending() or error).to_chunk()
     else:
         last = Chunk(ChunkType.DONE, response=turn.response, model=turn.answer.model)
     yield last

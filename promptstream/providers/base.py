@@ -145,6 +145,10 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """
     checked = dict(headers or {})
     for name, value in checked.items():
-        if not (isinstance(name, str) and isinstance(value, str)) or {"\r", "\n"} & set(name + value):
-            raise ConfigError(f"The header {name!r:.60} must be a string without line breaks.")
+        if not (isinstance(name, str) and isinstance(value, str)) or not _fits_header(name + value):
+            raise ConfigError(f"The header {name!r:.60} must be a string of Latin-1 characters without line breaks.")
     return checked
+
+
+def _fits_header(text: str) -> bool:
+    return not {"\r", "\n", "\0"} & set(text) and all(ord(character) < 256 for character in text)

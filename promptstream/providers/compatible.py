@@ -16,7 +16,7 @@ class CompatibleDialect(OpenAIDialect):
     name = "compatible"
     default_model: ClassVar[str] = ""
     default_url: ClassVar[str] = ""
-    key_variables: ClassVar[tuple[str, ...]] = ()
+    key_variables: ClassVar[tuple[str, ...]] = ("PROMPTSTREAM_API_KEY",)
     key_required: ClassVar[bool] = False
 
     def __init__(

@@ -68,6 +68,7 @@ _RETRYABLE = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 5
 _TOO_LONG = re.compile(
     r"maximum context length|context (length|window|size).{0,40}exceed|exceeds? .{0,40}context|prompt is too long", re.I
 )
+_STATUS = re.compile(r"[1-5][0-9][0-9]")
 _NO_CREDIT = re.compile(r"credit balance|insufficient (credit|balance|funds)", re.I)
 _HINTS: dict[type[ProviderError], str] = {
     Authentication: "Check the key.",
@@ -126,7 +127,7 @@ def _read(said: Any) -> tuple[str, str, str, int | None, str | None]:
     message = error.get("message") or error.get("detail") or error.get("error_msg") or ""
     code = error.get("code")
     status = error.get("status_code")
-    if isinstance(code, int) or (isinstance(code, str) and code.isdigit()):
+    if isinstance(code, int) or (isinstance(code, str) and _STATUS.fullmatch(code)):
         status, code = (int(code) if status is None else status), ""
     kind = error.get("type")
     request = outer.get("request_id") or error.get("request_id")

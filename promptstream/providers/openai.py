@@ -21,7 +21,7 @@ from promptstream.values.message import ToolCall
 from promptstream.values.request import Call, ChatRequest, ModelInfo
 from promptstream.values.usage import Usage
 from promptstream.wire.events import EventStream, tail_data
-from promptstream.wire.jsontext import excerpt, loads
+from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_quick
 
 DONE = "[DONE]"
 FINISH_REASONS = {
@@ -92,7 +92,7 @@ class OpenAIDialect:
             if data == DONE:
                 yield from answer.end()
                 return
-            body = loads(data)
+            body = loads_quick(data)
             # Nearly every event is one delta of plain text: this is the hot path.
             try:
                 (choice,) = body["choices"]
@@ -104,6 +104,7 @@ class OpenAIDialect:
                         continue
             except (KeyError, TypeError, ValueError):
                 pass
+            check_depth(data)
             yield from answer.feed(body, event.event)
         tail = tail_data(events.tail)
         if tail == DONE:
@@ -129,6 +130,7 @@ class OpenAIDialect:
                 f"{self.name} answered something else than a completion: {excerpt(str(body))}", phase="decode"
             )
         yield from answer.feed(body, "message")
+        yield from answer.end()  # the body itself came whole
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Give the error for an HTTP status."""
@@ -165,16 +167,16 @@ class _Answer:
         """Turn one event, or a whole answer, into chunks."""
         if not isinstance(body, dict):
             raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
+        yield from self._identify(body)
+        if isinstance(usage := body.get("usage"), dict):
+            yield Finish(usage_seen=read_usage(usage))
         if _is_error(body) or event == "error":
             raise said_error(self._dialect.name, self._dialect.secret, body)
-        yield from self._identify(body)
         for choice in _list(body, "choices"):
             if not isinstance(choice, dict):
                 raise ProtocolError(f"A choice is not an object: {excerpt(str(choice))}", phase="decode")
             if not choice.get("index"):  # absent means 0; other choices are never mixed in
                 yield from self._choice(choice)
-        if isinstance(usage := body.get("usage"), dict):
-            yield Finish(usage_seen=read_usage(usage))
 
     def _identify(self, body: dict[str, Any]) -> Iterator[Chunk]:
         model, identity = body.get("model"), body.get("id")
@@ -183,7 +185,7 @@ class _Answer:
             yield Finish(model=model, request_id=identity if isinstance(identity, str) else None)
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[Chunk]:
-        delta = choice.get("delta") or choice.get("message") or {}
+        delta = choice.get("delta" if "delta" in choice else "message") or {}
         if not isinstance(delta, dict):
             raise ProtocolError(f"A delta is not an object: {excerpt(str(delta))}", phase="decode")
         yield from self._reasoning(delta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,8 +84,8 @@ def _tool_choice(choice: Any) -> Any:
 def _response_format(given: dict[str, Any]) -> Any:
     wanted = given.get("response_format")
     if (schema := given.get("schema")) is not None:
-        name = schema.get("title") if isinstance(schema.get("title"), str) else "answer"
-        return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+        name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(schema.get("title", "answer")), flags=re.ASCII)[:64]
+        return {"type": "json_schema", "json_schema": {"name": name.strip("_") or "answer", "schema": schema}}
     if isinstance(wanted, str):
         return {"type": {"json": "json_object"}.get(wanted, wanted)}
     return wanted

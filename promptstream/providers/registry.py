@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from promptstream.errors import ConfigError, MissingKey, ProviderNotFound
+from promptstream.values.hosts import is_loopback
 from promptstream.values.names import nearest
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from promptstream.providers.base import Dialect
 
 ENTRY_POINTS = "promptstream.providers"
-LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 _WIRE = ("timeout", "retry", "verify", "cert", "proxies")
 
 
@@ -156,7 +156,7 @@ def _kept_at_home(name: str, reason: str) -> Choice:
 
     entry = BUILT_IN[name]
     host = urlsplit(os.environ.get(entry.url_variable, "")).hostname or entry.host
-    if host != entry.host and not host.startswith(LOOPBACK):
+    if host != entry.host and not is_loopback(host):
         raise ConfigError(
             f"{entry.url_variable} points to {host}. To send {entry.keys[0]} there, name it: provider={name!r}."
         )

@@ -146,6 +146,8 @@ class Finish(Chunk):
     raw_reason: str | None = None
     sentinel: bool = False
     """The protocol's terminator arrived."""
+    restart: bool = False
+    """What came before this was of an attempt that failed and handed nothing out."""
     usage_seen: Usage | None = None
     cost: Decimal | None = None
     request_id: str | None = None

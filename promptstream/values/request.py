@@ -49,15 +49,28 @@ def check_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None:
             continue
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if name in _NUMBERS and not (number and value == value):
-            raise TypeError(f"{name}={value!r}: give a number.")
-        if name in _INTEGERS and not (isinstance(value, int) and number):
-            raise TypeError(f"{name}={value!r}: give a whole number.")
-        if name == "max_tokens" and value < 1:
-            raise TypeError(f"max_tokens={value!r}: give 1 or more.")
+        if (wanted := _wanted(name, value)) is not None:
+            raise TypeError(f"{name}={value!r:.80}: give {wanted}.")
         checked[name] = value
     return checked
+
+
+def _wanted(name: str, value: Any) -> str | None:
+    """Say what kind of value *name* wants, where *value* is not of it."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if name in _NUMBERS:
+        finite = whole or (isinstance(value, float) and value - value == 0)
+        return None if finite else "a number"
+    if name in _INTEGERS:
+        return None if whole and (name != "max_tokens" or value > 0) else "a whole number above 0"
+    if name == "stop":
+        texts = value if isinstance(value, (list, tuple)) else [value]
+        return None if all(isinstance(text, str) for text in texts) else "a string or a list of strings"
+    if name == "schema":
+        return None if isinstance(value, dict) else "a JSON Schema as a dict"
+    if name == "response_format":
+        return None if isinstance(value, (str, dict)) else "'text', 'json' or a dict"
+    return None
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ class Secret(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str = "") -> Secret:
+    def __new__(cls, text: str = "") -> Secret:  # noqa: D102
         # str() of a secret is its mask; only a slice of it gives the characters.
         return super().__new__(cls, text[:])
 

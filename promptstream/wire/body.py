@@ -44,6 +44,7 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
         HTTPException: the bytes ended before the last chunk, or are not chunks.
     """
     buffer = b""
+    malformed = ""
     left = 0  # bytes of a chunk that came in part, its CRLF included
     sizes: dict[bytes, int] = {}  # length lines repeat
     while piece := read():
@@ -54,15 +55,18 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
             if not left:
                 line_end = buffer.find(b"\n", at)
                 if line_end < 0:
-                    if end - at > _MAX_SIZE_LINE:
-                        raise http.client.HTTPException("A chunk's length line is endless.")
+                    malformed = "A chunk's length line is endless." if end - at > _MAX_SIZE_LINE else ""
                     break
                 line = buffer[at:line_end]
                 size = sizes.get(line)
                 if size is None:
-                    size = sizes[line] = _size(line)
+                    size = _size(line)
+                    if size is None:
+                        malformed = f"A chunk's length line reads {line[:20]!r}."
+                        break
                     if len(sizes) > _MAX_SIZES:
                         sizes.clear()
+                    sizes[line] = size
                 at = line_end + 1
                 if size == 0:
                     if found:
@@ -70,6 +74,11 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
                     _read_trailers(buffer[at:], read)
                     return
                 left = size + 2
+                if at + left <= end and buffer[at + size] == 13 and buffer[at + size + 1] == 10:
+                    found.append(buffer[at : at + size])  # the whole chunk is here, as it mostly is
+                    at += left
+                    left = 0
+                    continue
             taken = min(left - 2, end - at)
             if taken > 0:
                 found.append(buffer[at : at + taken])
@@ -79,19 +88,22 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
                 if end - at < left:
                     break
                 if buffer[at : at + left] != b"\r\n":
-                    raise http.client.HTTPException("A chunk is longer than its length line says.")
+                    malformed = "A chunk is longer than its length line says."
+                    break
                 at += left
                 left = 0
         buffer = buffer[at:]
         if found:
             yield found[0] if len(found) == 1 else b"".join(found)
+        if malformed:  # only now: what came whole before it counts
+            raise http.client.HTTPException(malformed)
     raise http.client.HTTPException("The body ended before its last chunk.")
 
 
-def _size(line: bytes) -> int:
+def _size(line: bytes) -> int | None:
     digits = line.partition(b";")[0].strip()
     if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
-        raise http.client.HTTPException(f"A chunk's length line reads {digits[:20]!r}.")
+        return None
     return int(digits, 16)
 
 

@@ -8,7 +8,7 @@ one to a byte order mark, die of invalid UTF-8, and take quadratic time for long
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sseclient
 
@@ -64,7 +64,7 @@ def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
         LimitExceeded: a line over 1 MiB, an event over 4 MiB or 10,000 lines.
     """
     tail = bytearray()
-    return EventStream(_parse(_Blocks(byte_chunks, tail)), tail)
+    return EventStream(_parse(iter(_Blocks(byte_chunks, tail))), tail)
 
 
 def iter_ndjson(byte_chunks: Iterable[bytes]) -> EventStream:
@@ -95,9 +95,19 @@ def _lines(byte_chunks: Iterable[bytes], tail: bytearray) -> Iterator[Event]:
     tail[:] = b"".join(pending).strip()
 
 
-def _parse(blocks: Any) -> Iterator[Event]:
+class _Client(sseclient.SSEClient):
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        super().__init__(blocks)
+        self._blocks = blocks
+
+    def _read(self) -> Iterator[bytes]:
+        """Take each event as the normaliser gives it, instead of searching for its end line by line."""
+        return self._blocks
+
+
+def _parse(blocks: Iterator[bytes]) -> Iterator[Event]:
     new = tuple.__new__  # NamedTuple's own constructor costs as much as a Chunk
-    for event in sseclient.SSEClient(blocks).events():
+    for event in _Client(blocks).events():
         retry = None if event.retry is None else int(event.retry)
         yield new(Event, (event.event, event.data, event.id or "", retry))
 
@@ -118,15 +128,12 @@ def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Blocks:
-    """The byte source sseclient reads: pieces made of whole events, with LF line ends and valid UTF-8."""
+    """The byte source sseclient reads: one whole event after the other, with LF line ends and valid UTF-8."""
 
     def __init__(self, byte_chunks: Iterable[bytes], tail: bytearray) -> None:
         self._byte_chunks = byte_chunks
         self._tail = tail
         self._last_id = b""
-
-    def close(self) -> None:
-        """Do nothing: who opened the bytes closes them."""
 
     def __iter__(self) -> Iterator[bytes]:
         pending: list[bytes] = []
@@ -148,20 +155,24 @@ class _Blocks:
             whole = b"".join(pending)
             pending = [piece[cut:]] if cut < len(piece) else []
             size, bound = len(piece) - cut, _COMPACT
+            blocks = whole.split(b"\n\n")
             if self._is_plain(whole):
-                yield whole
+                yield from blocks
             else:
-                for block in whole.split(b"\n\n"):
+                for block in blocks:
                     yield self._mended(block)
         self._tail[:] = b"".join(pending)
 
     def _is_plain(self, whole: bytes) -> bool:
         """Tell whether sseclient reads *whole* just as the specification does."""
-        if self._last_id or len(whole) > MAX_LINE or whole.startswith((b"id", b"retry")):
+        if self._last_id or len(whole) > MAX_LINE or not (whole.isascii() or _is_utf8(whole)):
             return False
-        if b"\nid" in whole or b"\nretry" in whole or whole.count(b"\n") > MAX_LINES:
+        lines = whole.count(b"\n")
+        if whole.startswith(b"data:") and lines == 2 * whole.count(b"\n\ndata:") + 2:
+            return True  # nothing but events of one data line, as most providers send
+        if lines > MAX_LINES or whole.startswith((b"id", b"retry")):
             return False
-        return whole.isascii() or _is_utf8(whole)
+        return b"\nid" not in whole and b"\nretry" not in whole
 
     def _mended(self, block: bytes) -> bytes:
         """Give one event with only the lines that count, the persistent id written out."""
@@ -172,7 +183,7 @@ class _Blocks:
             if field == b"id":
                 if b"\0" not in value:
                     self._last_id = value
-            elif field != b"retry" or value.isdigit():
+            elif field != b"retry" or (value.isdigit() and len(value) < 10):
                 kept.append(line)
         if self._last_id:
             # With the space: an id may itself begin with one.

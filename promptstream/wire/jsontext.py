@@ -22,19 +22,17 @@ _decoder = json.JSONDecoder(parse_constant=_refuse)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
-def _loads_stdlib(text: str) -> Any:
-    if text.count("{") + text.count("[") > MAX_DEPTH:
-        _check_depth(text)
+def _quick_stdlib(text: str) -> Any:
     try:
         value, end = _scan(text, 0)
         if end == len(text):
             return value
     except (StopIteration, ValueError, RecursionError):
         pass
-    return _loads_slowly(text)
+    return _slow(text)
 
 
-def _loads_slowly(text: str) -> Any:
+def _slow(text: str) -> Any:
     try:
         return _decoder.decode(text)
     except RecursionError:
@@ -43,42 +41,58 @@ def _loads_slowly(text: str) -> Any:
         raise ProtocolError(f"What came is not JSON ({error}): {excerpt(text)}", phase="decode") from None
 
 
-def _load_fast() -> Callable[[str], Any]:
+def _choose() -> Callable[[str], Any]:
     if os.environ.get("PROMPTSTREAM_JSON") == "stdlib":
-        return _loads_stdlib
+        return _quick_stdlib
     try:
         import orjson
     except ImportError:
-        return _loads_stdlib
+        return _quick_stdlib
     decode: Callable[[str], Any] = orjson.loads
 
-    def loads_orjson(text: str) -> Any:
-        if text.count("{") + text.count("[") > MAX_DEPTH:
-            _check_depth(text)
+    def quick_orjson(text: str) -> Any:
         try:
             return decode(text)
         except ValueError:
             # orjson refuses halves of surrogate pairs, which providers do send; the slow way decides.
-            return _loads_slowly(text)
+            return _slow(text)
 
-    return loads_orjson
+    return quick_orjson
 
 
-loads = _load_fast()
-"""Parse one JSON text.
+loads_quick = _choose()
+"""Parse one JSON text as :func:`loads` does, but for the depth: for who takes one string of it, or calls
+:func:`check_depth` before taking more."""
 
-Raises:
-    ProtocolError: it is not JSON; the message quotes at most 100 characters of it.
-    LimitExceeded: it is nested deeper than 64 levels.
-"""
+
+def loads(text: str) -> Any:
+    """Parse one JSON text.
+
+    Raises:
+        ProtocolError: it is not JSON; the message quotes at most 100 characters of it.
+        LimitExceeded: it is nested deeper than 64 levels.
+    """
+    check_depth(text)
+    return loads_quick(text)
 
 
 def loads_exact(text: str) -> Any:
-    """Parse as :data:`loads` does, whole numbers of any size kept exact (orjson rounds beyond 64 bits)."""
-    return _loads_stdlib(text)
+    """Parse as :func:`loads` does, whole numbers of any size kept exact (orjson rounds beyond 64 bits)."""
+    check_depth(text)
+    return _quick_stdlib(text)
 
 
-def _check_depth(text: str) -> None:
+def check_depth(text: str) -> None:
+    """Refuse JSON nested deeper than 64 levels.
+
+    Raises:
+        LimitExceeded: it is.
+    """
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _count_depth(text)
+
+
+def _count_depth(text: str) -> None:
     depth, inside, escaped = 0, False, False
     for character in text:
         if inside:

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -23,6 +23,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from promptstream._version import __version__
 from promptstream.errors import ConfigError, ConnectFailed, ProtocolError, StreamError, Truncated
+from promptstream.values.hosts import is_loopback
 from promptstream.values.request import Call
 from promptstream.wire.body import iter_body
 from promptstream.wire.causes import causes_of, detail
@@ -38,7 +39,6 @@ DRAIN = 64 << 10
 """Bytes read after the terminator so that the connection can be used again, within :data:`DRAIN_TIME`."""
 DRAIN_TIME = 0.05
 ERROR_BODY_TIME = 2.0
-LOOPBACK = ("127.", "localhost", "::1")
 
 
 class _Send(threading.local):
@@ -111,8 +111,12 @@ class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
         sock = super()._new_conn()
         # The handshake detaches the socket object; only a second descriptor reaches it meanwhile.
         if _send.watch is not None:
-            self._twin = sock.dup()
-            _send.watch.claim(self._twin)
+            try:
+                self._twin = sock.dup()
+                _send.watch.claim(self._twin)
+            except BaseException:
+                sock.close()
+                raise
         return sock
 
     def connect(self) -> None:
@@ -247,7 +251,7 @@ class Transport:
     def _route(self, url: str) -> dict[str, str]:
         origin = url[: url.find("/", 8)]
         if origin not in self._routes:
-            if (urlsplit(url).hostname or "").startswith(LOOPBACK):
+            if is_loopback(urlsplit(url).hostname or ""):
                 self._routes[origin] = {}
             elif self._proxies is not None:
                 self._routes[origin] = dict(self._proxies)
@@ -277,7 +281,7 @@ class Reply:
         """Give the iterator over the body's bytes, as they arrive."""
         return self._body
 
-    def _feed(self) -> Iterator[bytes]:
+    def _feed(self) -> Generator[bytes, None, None]:
         self._watch.phase = "body"
         with map_errors(self._watch, self._host):
             yield from iter_body(self._response.raw)
@@ -326,6 +330,7 @@ class Reply:
     def close(self) -> None:
         """Hang up, unless the connection went back to the pool. Idempotent."""
         self._watch.hang_up()
+        self._body.close()  # it refers to this reply, which would else wait for the garbage collector
         with suppress(Exception):  # closing what is broken already may fail in any way, and changes nothing
             self._response.close()
 
@@ -383,7 +388,8 @@ def _translate(error: Exception, phase: str, host: str) -> StreamError:
         return ConnectFailed(
             f"The host of {host} was not found: {what}. Check base_url and the network.", phase=phase, retryable=True
         )
-    if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in causes):
+    proxy_errors = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
+    if phase in ("connect", "tls") and any(isinstance(cause, proxy_errors) for cause in causes):
         return ConnectFailed(f"No connection to {host} through the proxy: {what}.", phase="proxy", retryable=True)
     if phase == "tls" or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return ConnectFailed(

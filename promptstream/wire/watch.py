@@ -74,8 +74,14 @@ class CancelToken:
                 return
             self._cancelled, self.reason = True, reason
             callbacks, self._callbacks = self._callbacks, []
+        failure: BaseException | None = None
         for callback in callbacks:
-            callback(reason)
+            try:
+                callback(reason)
+            except BaseException as error:  # the others must be told all the same
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def on_cancel(self, fn: Callable[[str], None]) -> Callable[[], None]:
         """Call *fn* with the reason when cancelled, at once if that is so already.
@@ -114,6 +120,8 @@ class Watch:
         self.idle = FOREVER if timeout.idle is None else timeout.idle
         self.events = 0
         """Data events of the current attempt; the reader counts them and moves ``due``."""
+        self.attempts = 0
+        """Attempts begun, for errors to tell."""
         self._limit: Stop = "connect"
         self._cancel = cancel
         self.event = cancel if isinstance(cancel, threading.Event) else None
@@ -151,7 +159,7 @@ class Watch:
 
     def sending(self) -> None:
         """Start the clock to the first data event."""
-        self.events = 0
+        self.idle = FOREVER if self.timeout.idle is None else self.timeout.idle
         self._wait("first", self.timeout.first)
 
     def finishing(self) -> None:
@@ -160,6 +168,7 @@ class Watch:
 
     def _wait(self, limit: Stop, seconds: float | None) -> None:
         self._limit = limit
+        self.events = 0
         self.due = FOREVER if seconds is None else monotonic() + seconds
 
     def claim(self, sock: socket.socket) -> None:
@@ -171,7 +180,7 @@ class Watch:
         with self._lock:
             self._socket = sock
             if self.stopped:
-                _shut(sock)
+                self._shut()
         self.check()
 
     def release(self) -> None:
@@ -182,10 +191,16 @@ class Watch:
     def hang_up(self) -> None:
         """Shut down the socket still owned, if any, so that the server sees the end at once."""
         with self._lock:
-            sock, self._socket = self._socket, None
+            self._shut()
+            self._socket = None
+
+    def _shut(self) -> None:
         # A forked child shares its parent's connections: closing its copy is its right, shutting it down is not.
-        if sock is not None and self._pid == os.getpid():
-            _shut(sock)
+        if self._socket is not None and self._pid == os.getpid():
+            # The plain socket's shutdown, also under TLS: SSLSocket's own drops the TLS state under the
+            # reader, who then takes ciphertext for body.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def bound(self, seconds: float) -> None:
         """Let the owned socket's next read give up after *seconds* (a connection to be thrown away, or drained)."""
@@ -205,6 +220,13 @@ class Watch:
             self.stop("total")
         if self.stopped:
             raise self.error()
+
+    def resume(self) -> bool:
+        """Tell whether another attempt may be made; a connect clock that ran out does not forbid it."""
+        with self._lock:
+            if self.stopped == "connect":
+                self.stopped = None
+            return self.stopped is None
 
     def sleep(self, seconds: float) -> None:
         """Sleep, unless stopped.
@@ -232,8 +254,7 @@ class Watch:
             if self.stopped or self._over:
                 return
             self.stopped = why
-            if self._socket is not None:
-                _shut(self._socket)
+            self._shut()
             if self._wake is not None:
                 self._wake.set()
 
@@ -278,13 +299,6 @@ class Watch:
             return FOREVER
         # The clocks may be started anew at any moment, none of them shorter than the stride.
         return min(self.total.at, max(self.due, now), now + self._stride)
-
-
-def _shut(sock: socket.socket) -> None:
-    # The plain socket's shutdown, also under TLS: SSLSocket's own drops the TLS state under the
-    # reader, who then takes ciphertext for body.
-    with suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Watchdog:
