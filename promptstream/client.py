@@ -223,7 +223,7 @@ class Provider:
         return ChatRequest(
             messages=read_messages(messages),
             model=model or self.model,
-            tools=tuple(tools),
+            tools=_read_tools(tools),
             parameters=check_parameters(parameters),
             extra=dict(extra or {}),
             streaming=streaming,
@@ -257,6 +257,16 @@ def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]
     if not read:
         raise ConfigError("There is no message to answer: messages is empty.")
     return tuple(read)
+
+
+def _read_tools(tools: Iterable[ToolSpec]) -> tuple[ToolSpec, ...]:
+    if isinstance(tools, (str, ToolSpec, Mapping)) or not isinstance(tools, Iterable):
+        raise ConfigError(f"tools={tools!r:.80}: give a list of ToolSpec.")
+    read = tuple(tools)
+    for number, tool in enumerate(read):
+        if not isinstance(tool, ToolSpec):
+            raise ConfigError(f"tools[{number}] is {tool!r:.80}; give a promptstream.ToolSpec.")
+    return read
 
 
 def check_supported(dialect: Dialect, request: ChatRequest) -> None:

@@ -11,6 +11,7 @@ from promptstream.providers.base import Dialect, Starter
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.surrogates import Joiner
+from promptstream.wire.causes import causes_of
 from promptstream.wire.retry import Retry
 from promptstream.wire.watch import FOREVER, Watch
 
@@ -47,30 +48,39 @@ def exchange(
                 if handed_out:
                     yield from chunks
         except StreamError as error:
-            _describe(error, dialect)
+            _describe(error, dialect, watch)
             over = handed_out or not watch.resume()
             delay = None if over else retry.delay(error, watch.attempts, watch.total.remaining())
             if delay is None:
                 raise
-            failure = error
+            if retry.on_retry is not None:
+                retry.on_retry(error, delay)
+            _pause(delay, dialect, watch)
         else:
             return
-        if retry.on_retry is not None:
-            retry.on_retry(failure, delay)
-        watch.phase = "retry"
-        try:
-            watch.sleep(delay)
-        except StreamError as error:
-            _describe(error, dialect)
-            raise error from failure
         yield Finish(restart=True)
 
 
-def _describe(error: StreamError, dialect: Dialect) -> None:
+def _pause(delay: float, dialect: Dialect, watch: Watch) -> None:
+    watch.phase = "retry"
+    try:
+        watch.sleep(delay)
+    except StreamError as error:
+        _describe(error, dialect, watch)
+        raise
+
+
+def _describe(error: StreamError, dialect: Dialect, watch: Watch) -> None:
     """Complete an error that came from below, and make sure that it does not carry the key."""
+    error.attempts = max(error.attempts, watch.attempts)
     error.provider = error.provider or dialect.name
-    error.message = dialect.secret.scrub(error.message)
-    error.args = (error.message,)
+    secret = dialect.secret
+    if secret.found_in(error.message):
+        error.message = secret.scrub(error.message)
+        error.args = (error.message,)
+    if any(secret.found_in(str(cause)) for cause in causes_of(error.__cause__)):
+        error.__cause__ = None  # a server that quotes the key as rubbish puts it into http.client's message
+        error.__context__ = None
 
 
 def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
@@ -111,7 +121,11 @@ def _accepted(dialect: Dialect, transport: Transport, call: Call, watch: Watch) 
 def _redirected(reply: Reply) -> ProtocolError:
     from urllib.parse import urlsplit
 
-    target = urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2] or "another address"
+    try:
+        target = urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2]
+    except ValueError:
+        target = ""
+    target = ascii(target)[1:-1][:100] or "another address"
     return ProtocolError(
         f"The server redirects to {target} (status {reply.status}), which is never followed. Is base_url right?",
         phase="headers",
@@ -194,6 +208,6 @@ def fetch_json(dialect: Dialect, transport: Transport, call: Call, watch: Watch)
             raise
         reply.finish()
     except StreamError as error:
-        _describe(error, dialect)
+        _describe(error, dialect, watch)
         raise
     return value

@@ -66,7 +66,8 @@ _STATUSES: dict[int, type[ProviderError]] = {
 }
 _RETRYABLE = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 _TOO_LONG = re.compile(
-    r"maximum context length|context (length|window|size).{0,40}exceed|exceeds? .{0,40}context|prompt is too long", re.I
+    r"max(imum)? context length|context (length|window|size).{0,40}exceed|exceeds? .{0,40}context|prompt is too long",
+    re.I,
 )
 _STATUS = re.compile(r"[1-5][0-9][0-9]")
 _NO_CREDIT = re.compile(r"credit balance|insufficient (credit|balance|funds)", re.I)
@@ -89,7 +90,9 @@ def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str,
         text = "" if "html" in content_type or body.lstrip()[:1] == b"<" else body.decode(errors="replace").strip()
         said = {"message": text or f"no explanation ({content_type or 'no content type'}, {len(body)} bytes)"}
     error = said_error(provider, secret, said, status)
-    error.request_id = error.request_id or request_id(headers)
+    if error.request_id is None and (identity := request_id(headers)) is not None:
+        error.request_id = secret.scrub(identity)
+    error.phase = "headers"
     error.retry_after = retry_after(headers) or error.retry_after
     should_retry = headers.get("x-should-retry")
     if should_retry in ("true", "false"):
@@ -100,6 +103,7 @@ def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str,
 def said_error(provider: str, secret: Secret, said: Any, status: int | None = None) -> ProviderError:
     """Give the error for what a provider *said*: an error object, a string, or a body around one."""
     message, code, kind, stated, request = _read(said)
+    code, kind = secret.scrub(code), secret.scrub(kind)
     status = status if status is not None else stated
     cls = _classify(status, code, kind, message)
     text = _clean(secret.scrub(message)) or "no explanation"
@@ -109,9 +113,9 @@ def said_error(provider: str, secret: Secret, said: Any, status: int | None = No
         f"{provider} says: {text.rstrip('.')}{f' ({where})' if where else ''}. {hint}".rstrip(),
         status=status,
         code=code or kind or None,
-        request_id=request,
+        request_id=None if request is None else secret.scrub(request),
         provider=provider,
-        phase="headers" if status is not None and stated is None else "body",
+        phase="body",
         retryable=issubclass(cls, (RateLimited, Overloaded, ServerError)) and (status is None or status in _RETRYABLE),
     )
 

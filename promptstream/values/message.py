@@ -91,6 +91,8 @@ def _parts(value: str | Part | Iterable[str | Part]) -> tuple[Part, ...]:
         return (Text(value),) if value else ()
     if isinstance(value, _PART_TYPES):
         return (value,)
+    if isinstance(value, Mapping):
+        raise TypeError(f"{dict(value)!r:.80} is not a part of a message; promptstream.Message.from_dict reads dicts.")
     return tuple(_part(part) for part in value)
 
 
@@ -151,9 +153,12 @@ class Message:
         """
         if not isinstance(data, Mapping) or "role" not in data:
             raise ValueError(f"a message is a dict with 'role' and 'content', not {data!r:.80}.")
-        if "parts" in data:
-            return cls(data["role"], [part_from_dict(part) for part in data["parts"]], data.get("finish_reason"))
-        return _from_plain(data)
+        try:
+            if "parts" in data:
+                return cls(data["role"], [part_from_dict(part) for part in data["parts"]], data.get("finish_reason"))
+            return _from_plain(data)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"a message cannot be read ({type(error).__name__}: {error}): {data!r:.80}") from None
 
 
 def part_to_dict(part: Part) -> dict[str, Any]:
@@ -201,6 +206,8 @@ def _from_plain(data: Mapping[str, Any]) -> Message:
         if not isinstance(content, str):
             raise ValueError("a tool message's 'content' is a string.")
         return Message("tool", ToolResult(data.get("tool_call_id", ""), data.get("name", ""), content))
+    if isinstance(content, Mapping):
+        raise ValueError("a message's 'content' is a string or a list of parts, not a dict.")
     parts: list[Part] = list(_parts(content)) if isinstance(content, str) else [_plain_part(p) for p in content or ()]
     for call in data.get("tool_calls") or ():
         parts.append(_plain_call(call))

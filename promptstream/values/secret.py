@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from typing import Any
 
 MASK = "[key]"
-_SHORTEST = 6
+_SHORTEST = 8
 
 
 class Secret(str):
@@ -38,5 +39,13 @@ class Secret(str):
         return Secret(str.__add__(prefix, self))
 
     def scrub(self, text: str) -> str:
-        """Replace every occurrence of the secret in *text* by ``[key]``; a toy of a few letters stays."""
-        return str.replace(text, self, MASK) if len(self) >= _SHORTEST else text
+        """Replace the secret, and any beginning of it, in *text* by ``[key]``; a toy of a few letters stays."""
+        start, rest = self[:_SHORTEST], self[_SHORTEST:]
+        if len(start) < _SHORTEST or start not in text:
+            return text
+        head, *pieces = text.split(start)
+        return head + "".join([MASK + piece[len(commonprefix([rest, piece])) :] for piece in pieces])  # noqa: RUF071
+
+    def found_in(self, text: str) -> bool:
+        """Tell whether *text* quotes the secret, or the beginning of it."""
+        return self.scrub(text) != text

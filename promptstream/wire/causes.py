@@ -29,4 +29,5 @@ def detail(causes: list[BaseException]) -> str:
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return "timed out"
     bottom = causes[-1]
-    return f"{type(bottom).__name__}: {bottom}"[:200].rstrip(". ") if str(bottom) else type(bottom).__name__
+    said = "".join([character if character.isprintable() else " " for character in str(bottom)[:200]])
+    return f"{type(bottom).__name__}: {said}".rstrip(". :")

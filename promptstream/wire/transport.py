@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,11 +76,8 @@ class _WatchedConnection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None and self._served:
-            if _send.fresh:
-                self.close()
-            else:
-                _send.reused = True
-                self._claim()
+            _send.reused = True
+            self._claim()
         super().request(*args, **kwargs)
         self._served = True
         if _send.watch is not None:
@@ -131,8 +127,15 @@ class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
 class _WatchedPool(HTTPConnectionPool):
     ConnectionCls = _WatchedConnection
 
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        if _send.fresh:
+            # Here, where urllib3 closes dropped ones too: later it would not tunnel through a proxy again.
+            connection.close()
+        return connection
 
-class _WatchedTLSPool(HTTPSConnectionPool):
+
+class _WatchedTLSPool(_WatchedPool, HTTPSConnectionPool):
     ConnectionCls = _WatchedTLSConnection
 
 
@@ -205,14 +208,14 @@ class Transport:
         _send.watch, _send.fresh, _send.reused = watch, fresh, False
         watch.connecting()
         try:
-            return session.send(
+            # Not session.send, which reads a redirect's body to its end, however long, to look after it.
+            return session.get_adapter(prepared.url).send(
                 prepared,
                 stream=True,
-                timeout=(watch.timeout.connect, None),
+                timeout=None if watch.timeout.connect is None else (watch.timeout.connect, None),
                 verify=self._trust(),
                 cert=self._cert,
                 proxies=self._route(prepared.url),
-                allow_redirects=False,
             )
         except BaseException:
             watch.hang_up()
@@ -232,7 +235,6 @@ class Transport:
             if self._session is None or self._pid != os.getpid():
                 session = requests.Session()
                 session.trust_env = False  # .netrc would replace the key; the rest is read here, once
-                session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
                 adapter = _Adapter(pool_connections=POOL, pool_maxsize=POOL)
                 session.mount("https://", adapter)
                 session.mount("http://", adapter)
@@ -373,12 +375,19 @@ def map_errors(watch: Watch, host: str) -> Iterator[None]:
         # What a reader sees of a shut-down socket is chance; the flag is the truth.
         if watch.stopped:
             raise watch.error() from None
-        raise _translate(error, watch.phase, host) from error
+        raise _translate(error, watch.phase, host) from _bare(error)
     except (AttributeError, ValueError) as error:
         # urllib3 and http.client die of these when a connection is torn down under them.
         if watch.stopped:
             raise watch.error() from None
-        raise _translate(error, watch.phase, host) from error
+        raise _translate(error, watch.phase, host) from _bare(error)
+
+
+def _bare(error: Exception) -> Exception:
+    """Take the tracebacks off: http.client's frames hold the request's headers, key and all."""
+    for cause in causes_of(error):
+        cause.__traceback__ = None
+    return error
 
 
 def _translate(error: Exception, phase: str, host: str) -> StreamError:
@@ -399,9 +408,9 @@ def _translate(error: Exception, phase: str, host: str) -> StreamError:
         return ConnectFailed(
             f"No connection to {host}: {what}. Is it running, and is base_url right?", phase=phase, retryable=True
         )
-    lost = any(isinstance(cause, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)) for cause in causes)
     if phase in ("send", "headers"):
-        if lost or any(isinstance(cause, TimeoutError) for cause in causes):
+        # All of requests' own exceptions are OSErrors.
+        if any(isinstance(cause, OSError) and not isinstance(cause, requests.RequestException) for cause in causes):
             return ConnectFailed(
                 f"{host} closed the connection without an answer: {what}.", phase=phase, retryable=phase == "send"
             )
