@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from promptstream.errors import ConfigError, Unsupported
-from promptstream.exchange import exchange, fetch_json
+from promptstream.exchange import encodable, exchange, fetch_json
 from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
-from promptstream.turn import Answer, Outcome, Turn
+from promptstream.turn import Answer, Outcome, Turn, check_on_error
 from promptstream.values.chunk import Chunk
 from promptstream.values.message import Image, Message
 from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_parameters
@@ -48,7 +47,9 @@ class Provider:
     ) -> None:
         self.dialect = dialect
         self.timeout = Timeout.of(timeout)
-        self.retry = Retry() if retry is None else retry
+        if not isinstance(retry, (Retry, type(None))):
+            raise TypeError(f"retry={retry!r:.60}: give a promptstream.Retry, such as Retry(attempts=5).")
+        self.retry = retry or Retry()
         self._wire: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": proxies}
         self._transport: Transport | None = None
         self._lock = threading.Lock()
@@ -159,9 +160,7 @@ class Provider:
     def __enter__(self) -> Provider:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -189,16 +188,14 @@ class Provider:
         Raises:
             ConfigError: *on_error* is neither "raise" nor "chunk".
         """
-        if on_error not in ("raise", "chunk"):
-            raise ConfigError(f"on_error={on_error!r}: give 'raise' or 'chunk'.")
         answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None)
-        return Turn(watch, answer, claim, self._exchange, commit, on_error)
+        return Turn(watch, answer, claim, self._exchange, commit, check_on_error(on_error))
 
     def _exchange(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         dialect = self.dialect
         check_supported(dialect, request)
         if isinstance(dialect, Player):
-            return dialect.play(request, watch)
+            return encodable(dialect.play(request, watch))
         return exchange(dialect, self._get_transport, self.retry, request, watch)
 
     def _get_transport(self) -> Transport:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from decimal import Decimal
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from promptstream.errors import ConfigError, ConversationBusy, ConversationClosed
+from promptstream.history import answered, next_id, partial, user_message
 from promptstream.providers.registry import resolve
 from promptstream.stream import Stream
-from promptstream.turn import Outcome
-from promptstream.values.message import Message, Part, Reasoning, ToolCall, ToolResult
+from promptstream.turn import Outcome, check_on_error
+from promptstream.values.message import Message, Part, ToolCall
 from promptstream.values.request import ChatRequest, check_parameters
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
@@ -82,11 +81,11 @@ def open(
     if provider is None and base_url is None and wanted is not None:
         provider, model = wanted.name, model or wanted.model
     checked = {**chosen.parameters, **check_parameters(parameters)}
-    made, owned = resolve(provider, model=model, options={"api_key": api_key, "base_url": base_url, "retry": retry})
-    return Conversation(
-        made,
+    return _made(
+        provider,
+        model,
+        {"api_key": api_key, "base_url": base_url, "retry": retry},
         render=chosen.render,
-        model=model,
         variables=variables,
         conversation_id=conversation_id,
         timeout=timeout,
@@ -94,7 +93,6 @@ def open(
         on_error=on_error,
         extra=extra,
         parameters=checked,
-        owns_provider=owned,
     )
 
 
@@ -126,13 +124,13 @@ def chat(
     from promptstream.client import read_messages
 
     checked = check_parameters(parameters)
-    render = _template(system) if variables is not None else lambda *layers: system
+    render = _renderer(system, variables is not None)
     history = read_messages(messages) if (messages := list(messages)) else ()
-    made, owned = resolve(provider, model=model, options={"api_key": api_key, "base_url": base_url, "retry": retry})
-    return Conversation(
-        made,
+    return _made(
+        provider,
+        model,
+        {"api_key": api_key, "base_url": base_url, "retry": retry},
         render=render,
-        model=model,
         messages=history,
         variables=variables,
         conversation_id=conversation_id,
@@ -141,11 +139,17 @@ def chat(
         on_error=on_error,
         extra=extra,
         parameters=checked,
-        owns_provider=owned,
     )
 
 
-def _template(system: str) -> Callable[..., str]:
+def _made(provider: Any, model: str | None, options: Mapping[str, Any], **settings: Any) -> Conversation:
+    made, owned = resolve(provider, model=model, options=options)
+    return Conversation(made, model=model, owns_provider=owned, **settings)
+
+
+def _renderer(system: str, templated: bool) -> Callable[..., str]:
+    if not templated:
+        return lambda *layers: system
     from promptstream.packs.template import Template
 
     template = Template.parse(system, {})
@@ -189,7 +193,7 @@ class Conversation:
             "model": model,
             "timeout": Timeout.of(timeout, provider.timeout),
             "keep_partial": keep_partial,
-            "on_error": on_error,
+            "on_error": check_on_error(on_error),
             "extra": dict(extra or {}),
             "parameters": dict(parameters or {}),
         }
@@ -198,8 +202,6 @@ class Conversation:
         self._turn_over = threading.Condition()
         self._running: Watch | None = None
         self._closed = False
-
-    # A turn
 
     def stream(
         self,
@@ -272,7 +274,7 @@ class Conversation:
             self._claim(watch)
             try:
                 system = settings["render"](*layers)
-                history = [*([Message("system", system)] if system else []), *answered(self._history), *said]
+                history = [*([Message("system", system)] if system else []), *answered([*self._history, *said])]
                 return ChatRequest(tuple(history), model, (), parameters, extra, streaming)
             except BaseException:
                 self._let_go()
@@ -295,15 +297,7 @@ class Conversation:
             if not self._history or self._history[-1].role == "assistant":
                 raise ConfigError("There is nothing to answer: give a message.")
             return ()
-        if isinstance(message, Message):
-            return (message,)
-        try:
-            read = Message("user", message)
-        except TypeError as error:
-            raise ConfigError(f"The message cannot be used: {error}") from None
-        if not read.parts:
-            raise ConfigError("The message is empty.")
-        return (read,)
+        return (user_message(message),)
 
     def _check_free(self) -> None:
         if self._closed:
@@ -335,15 +329,15 @@ class Conversation:
         if came or outcome == "complete":
             self.usage += response.usage
             self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
-        if outcome == "complete" or (outcome == "cancelled" and self._settings["keep_partial"]):
-            self._history += [*said, response.message if outcome == "complete" else _partial(response.message)]
+        if outcome == "complete":
+            self._history += [*said, response.message]
+        elif outcome == "cancelled" and self._settings["keep_partial"] and (kept := partial(response.message)).parts:
+            self._history += [*said, kept]
 
     def cancel(self, reason: str = "") -> None:
         """Stop the running turn, if there is one. Any thread may call it."""
         if (running := self._running) is not None:
             running.cancel(reason)
-
-    # The history
 
     @property
     def messages(self) -> list[Message]:
@@ -384,8 +378,6 @@ class Conversation:
         fork.last = self.last
         return fork
 
-    # The end
-
     def close(self) -> None:
         """Stop a running turn and refuse further ones; close the provider if it was made here. Idempotent."""
         self._closed = True
@@ -396,53 +388,8 @@ class Conversation:
     def __enter__(self) -> Conversation:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id} on {self.provider.name}, {len(self._history)} messages>"
-
-
-def answered(history: Iterable[Message]) -> list[Message]:
-    """Give *history* with a result for every tool call: one without would make the next request invalid."""
-    repaired: list[Message] = []
-    waiting: dict[str, ToolCall] = {}
-    for message in history:
-        if message.role == "tool":
-            for part in message.parts:
-                if isinstance(part, ToolResult):
-                    waiting.pop(part.call_id, None)
-        elif waiting:
-            repaired.append(_interrupted(waiting.values()))
-            waiting = {}
-        repaired.append(message)
-        waiting.update((call.id, call) for call in message.tool_calls)
-    if waiting:
-        repaired.append(_interrupted(waiting.values()))
-    return repaired
-
-
-def _interrupted(calls: Iterable[ToolCall]) -> Message:
-    return Message(
-        "tool", [ToolResult(call.id, call.name, "interrupted: the tool did not run", True) for call in calls]
-    )
-
-
-def _partial(message: Message) -> Message:
-    """Give a stopped answer as the history keeps it: thoughts that were not signed yet are not echoed."""
-    kept = [part for part in message.parts if not isinstance(part, Reasoning) or part.metadata]
-    return Message("assistant", kept, "cancelled")
-
-
-_id_lock = threading.Lock()
-_last_id = 0
-
-
-def next_id() -> str:
-    """Give "conv_" and the time in nanoseconds, strictly increasing in this process."""
-    global _last_id
-    with _id_lock:
-        _last_id = max(time.time_ns(), _last_id + 1)
-        return f"conv_{_last_id}"

@@ -11,7 +11,6 @@ from promptstream.providers.base import Dialect, Starter
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.surrogates import Joiner
-from promptstream.wire.causes import causes_of
 from promptstream.wire.retry import Retry
 from promptstream.wire.watch import FOREVER, Watch
 
@@ -74,6 +73,8 @@ def _describe(error: StreamError, dialect: Dialect, watch: Watch) -> None:
     """Complete an error that came from below, and make sure that it does not carry the key."""
     error.attempts = max(error.attempts, watch.attempts)
     error.provider = error.provider or dialect.name
+    from promptstream.wire.causes import causes_of  # brings ssl
+
     secret = dialect.secret
     if secret.found_in(error.message):
         error.message = secret.scrub(error.message)
@@ -87,7 +88,7 @@ def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRe
     reply = _accepted(dialect, transport, call, watch)
     try:
         yield Finish(request_id=_request_id(reply))
-        yield from _encodable(_decoded(dialect, reply, request, watch))
+        yield from encodable(_decoded(dialect, reply, request, watch))
     except BaseException:
         reply.close()
         raise
@@ -161,11 +162,13 @@ def _clocked(events: Iterator[Event], watch: Watch) -> Iterator[Event]:
         watch.due = monotonic() + watch.idle
 
 
-def _encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Join surrogate pairs split over deltas, so that every chunk's text can be encoded."""
     joiner = Joiner()
     thoughts = Joiner()
     for chunk in chunks:
+        if thoughts.holds and chunk.type is not ChunkType.REASONING:
+            yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
         if chunk.type is _TEXT:
             if joiner.holds or not chunk.text.isascii():
                 chunk.text = joiner.feed(chunk.text)
@@ -179,8 +182,6 @@ def _encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             chunk.reasoning = thoughts.feed(chunk.reasoning)
             if not chunk.reasoning:
                 continue
-        elif thoughts.holds:
-            yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
         yield chunk
 
 

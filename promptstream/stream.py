@@ -6,11 +6,10 @@ import warnings
 import weakref
 from collections.abc import Generator, Iterable, Iterator
 from decimal import Decimal
-from types import TracebackType
 from typing import Any
 
 from promptstream.errors import Cancelled, PromptStreamError, StateError
-from promptstream.turn import Turn, run
+from promptstream.turn import Turn, raise_freely, run
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
@@ -85,8 +84,7 @@ class Stream(Iterable[Chunk]):
             if "already executing" not in str(error):
                 raise
             raise StateError("Another thread is iterating over this stream.") from None
-        if (ending := self._turn.ending()) is not None:
-            raise ending
+        self._turn.raise_ending()
         return self.response
 
     def iter_text(self) -> Iterator[str]:
@@ -110,7 +108,7 @@ class Stream(Iterable[Chunk]):
         if self._turn.over:
             return
         generator = self._loop() if self._loop else None
-        if generator is not None:
+        if generator is not None and self._turn.answer.started is not None:
             try:
                 generator.close()
             except ValueError:  # it runs, in another thread
@@ -122,9 +120,7 @@ class Stream(Iterable[Chunk]):
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -144,12 +140,12 @@ class Stream(Iterable[Chunk]):
 
 
 def _again(turn: Turn) -> Iterator[Chunk]:
-    error = turn.ending()
-    if error is None:
+    if turn.error is None:
         return iter(())
     if turn.on_error == "chunk":
-        return iter((error.to_chunk(),))
-    raise error
+        return iter([error.to_chunk() for error in (turn.ending(),) if error is not None])
+    turn.raise_ending()
+    raise AssertionError("unreachable")
 
 
 def _texts(chunks: Iterator[Chunk]) -> Iterator[str]:
@@ -157,7 +153,9 @@ def _texts(chunks: Iterator[Chunk]) -> Iterator[str]:
         if chunk.type is ChunkType.TEXT:
             yield chunk.text
         elif chunk.error is not None:
-            raise chunk.error
+            held = [chunk.error]
+            del chunk
+            raise_freely(held.pop())
 
 
 def _events(turn: Turn, chunks: Iterator[Chunk] | None) -> Iterator[dict[str, Any]]:

@@ -10,11 +10,19 @@ import copy
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import attrs
 
-from promptstream.errors import Cancelled, PromptStreamError, ProviderError, StateError, StreamError, Truncated
+from promptstream.errors import (
+    Cancelled,
+    ConfigError,
+    PromptStreamError,
+    ProviderError,
+    StateError,
+    StreamError,
+    Truncated,
+)
 from promptstream.values.chunk import Chunk, ChunkType, Finish, InternalType, Opaque
 from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
 from promptstream.values.request import ChatRequest
@@ -156,6 +164,17 @@ def _part(entry: tuple[str, Any, dict[str, Any]]) -> Part | None:
     return Reasoning(text, metadata or None) if kind == "reasoning" else Text(text, metadata or None)
 
 
+def check_on_error(value: str) -> str:
+    """Give *value* if it is a way to end on an error.
+
+    Raises:
+        ConfigError: it is neither "raise" nor "chunk".
+    """
+    if value not in ("raise", "chunk"):
+        raise ConfigError(f"on_error={value!r:.40}: give 'raise' or 'chunk'.")
+    return value
+
+
 @attrs.define(eq=False)
 class Turn:
     """Hold what one turn needs, and how it ended."""
@@ -199,10 +218,28 @@ class Turn:
         error.__cause__ = self.error.__cause__
         return error
 
+    def raise_ending(self) -> None:
+        """Raise the recorded error, where there is one."""
+        if self.error is not None:
+            raise_freely(self.ending())
+
+
+def raise_freely(error: Exception | None) -> NoReturn:
+    """Raise *error* from a frame that lets go of it: one that kept it would be a cycle with its traceback.
+
+    So no caller may keep it in a variable either.
+    """
+    assert error is not None
+    try:
+        raise error
+    finally:
+        del error
+
 
 def run(turn: Turn) -> Iterator[Chunk]:
     """Yield the turn's chunks, then exactly one ending: DONE, an exception, or one ERROR chunk."""
     try:
+        turn.raise_ending()  # closed before it was begun
         yield from _chunks(turn)
     except PromptStreamError as error:
         if turn.on_error != "chunk":
@@ -282,7 +319,10 @@ def _end(turn: Turn, source: Iterator[Chunk], outcome: Outcome, claimed: bool) -
     turn.watch.end()  # first, and whatever a middleware holds on to: the server sees the hang-up now
     close = getattr(source, "close", None)
     if close is not None:
-        close()
+        try:
+            close()
+        except Exception as error:  # the turn ends as it ends; what a source says on its way out is kept
+            turn.answer.warnings.append(f"While the source was closed: {type(error).__name__}: {error}")
     turn.answer.ended = monotonic()
     turn.response = turn.answer.response(outcome)
     if not claimed:

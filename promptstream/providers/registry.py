@@ -152,15 +152,23 @@ def choose(model: str | None = None) -> Choice:
 
 
 def _kept_at_home(name: str, reason: str) -> Choice:
-    from urllib.parse import urlsplit
-
     entry = BUILT_IN[name]
-    host = urlsplit(os.environ.get(entry.url_variable, "")).hostname or entry.host
+    url = os.environ.get(entry.url_variable)
+    host = (_host(url) if url else None) or entry.host
     if host != entry.host and not is_loopback(host):
         raise ConfigError(
             f"{entry.url_variable} points to {host}. To send {entry.keys[0]} there, name it: provider={name!r}."
         )
     return Choice(name, reason)
+
+
+def _host(url: str) -> str | None:
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url).hostname
+    except ValueError as error:
+        raise ConfigError(f"The base URL in the environment, {url!r:.100}, is none: {error}.") from None
 
 
 def resolve(provider: str | Provider | None, *, model: str | None, options: Mapping[str, Any]) -> tuple[Provider, bool]:

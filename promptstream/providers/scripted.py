@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -56,7 +57,7 @@ class ScriptedDialect(Dialect):
         ended = called = False
         for step in self._turns[number]:
             if isinstance(step, BaseException):
-                raise step
+                raise _fresh(step)
             if isinstance(step, (int, float)):
                 watch.sleep(step)
             elif isinstance(step, str):
@@ -84,3 +85,11 @@ class ScriptedDialect(Dialect):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Raise: a script has no wire."""
         raise Unsupported("scripted receives nothing.")
+
+
+def _fresh(error: BaseException) -> BaseException:
+    """Give a copy to raise, so that a script does not collect the traces of its runs."""
+    try:
+        return copy.copy(error)
+    except Exception:  # of a class that cannot be copied: then the one there is
+        return error

@@ -50,22 +50,23 @@ class ToolCalls:
         text = fragment if isinstance(fragment, str) else "" if fragment is None else _dumps(fragment)
         if text:
             call.pieces.append(text)
-        return ToolCall(call.id, call.name, None, text)
+        return ToolCall(call.id, call.name, None, mend(text))
 
     def _find(self, index: Any, call_id: str) -> _Open:
+        known = [call for call in self._calls if call.id == call_id] if call_id else []
         if index is None:
-            known = [call for call in self._calls if call.id == call_id] if call_id else self._calls[-1:]
-            return known[-1] if known else self._open(None)
+            known = known or ([] if call_id else self._calls[-1:])
+            return known[-1] if known else self._open()
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < MAX_CALLS:
             raise ProtocolError(
                 f"A tool call has index {index!r:.40}; it must be 0 to {MAX_CALLS - 1}.", phase="decode"
             )
         call = self._by_index.get(index)
         if call is None or (call_id and call.id and call_id != call.id):
-            call = self._by_index[index] = self._open(index)
+            call = self._by_index[index] = known[-1] if known else self._open()
         return call
 
-    def _open(self, index: int | None) -> _Open:
+    def _open(self) -> _Open:
         if len(self._calls) >= MAX_CALLS:
             raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
         call = _Open()

@@ -1,9 +1,43 @@
-"""A library's exception in, what lies at the bottom of it out."""
+"""A library's exception in, our error for it out, with what lies at the bottom of it."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+
+from promptstream.errors import ConnectFailed, ProtocolError, StreamError, Truncated
+
+
+def translate(error: Exception, phase: str, host: str) -> StreamError:
+    """Give our error for what requests, urllib3, http.client, ssl or the socket raised in *phase*."""
+    causes = list(causes_of(error))
+    what = detail(causes)
+    if phase == "dns":
+        return ConnectFailed(
+            f"The host of {host} was not found: {what}. Check base_url and the network.", phase=phase, retryable=True
+        )
+    if phase in ("connect", "tls") and any(type(cause).__name__ == "ProxyError" for cause in causes):
+        return ConnectFailed(f"No connection to {host} through the proxy: {what}.", phase="proxy", retryable=True)
+    if phase == "tls" or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return ConnectFailed(
+            f"No secure connection to {host}: {what}. Check the certificate and the https:// address.", phase="tls"
+        )
+    if phase == "connect":
+        return ConnectFailed(
+            f"No connection to {host}: {what}. Is it running, and is base_url right?", phase=phase, retryable=True
+        )
+    if phase in ("send", "headers"):
+        # All of requests' own exceptions are OSErrors too, and say nothing.
+        if any(isinstance(cause, OSError) and not _is_requests(cause) for cause in causes):
+            return ConnectFailed(
+                f"{host} closed the connection without an answer: {what}.", phase=phase, retryable=phase == "send"
+            )
+        return ProtocolError(f"{host} does not answer in HTTP: {what}.", phase=phase)
+    return Truncated(f"The answer was cut: {what}.", phase=phase)
+
+
+def _is_requests(error: BaseException) -> bool:
+    return type(error).__module__.startswith("requests")
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:

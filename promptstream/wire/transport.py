@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,11 +20,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from promptstream._version import __version__
-from promptstream.errors import ConfigError, ConnectFailed, ProtocolError, StreamError, Truncated
+from promptstream.errors import ConfigError, ConnectFailed, ProtocolError, StreamError
 from promptstream.values.hosts import is_loopback
 from promptstream.values.request import Call
 from promptstream.wire.body import iter_body
-from promptstream.wire.causes import causes_of, detail
+from promptstream.wire.causes import causes_of, translate
 from promptstream.wire.dial import dial
 from promptstream.wire.watch import Deadline, Watch
 
@@ -375,12 +374,12 @@ def map_errors(watch: Watch, host: str) -> Iterator[None]:
         # What a reader sees of a shut-down socket is chance; the flag is the truth.
         if watch.stopped:
             raise watch.error() from None
-        raise _translate(error, watch.phase, host) from _bare(error)
+        raise translate(error, watch.phase, host) from _bare(error)
     except (AttributeError, ValueError) as error:
         # urllib3 and http.client die of these when a connection is torn down under them.
         if watch.stopped:
             raise watch.error() from None
-        raise _translate(error, watch.phase, host) from _bare(error)
+        raise translate(error, watch.phase, host) from _bare(error)
 
 
 def _bare(error: Exception) -> Exception:
@@ -388,31 +387,3 @@ def _bare(error: Exception) -> Exception:
     for cause in causes_of(error):
         cause.__traceback__ = None
     return error
-
-
-def _translate(error: Exception, phase: str, host: str) -> StreamError:
-    causes = list(causes_of(error))
-    what = detail(causes)
-    if phase == "dns":
-        return ConnectFailed(
-            f"The host of {host} was not found: {what}. Check base_url and the network.", phase=phase, retryable=True
-        )
-    proxy_errors = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
-    if phase in ("connect", "tls") and any(isinstance(cause, proxy_errors) for cause in causes):
-        return ConnectFailed(f"No connection to {host} through the proxy: {what}.", phase="proxy", retryable=True)
-    if phase == "tls" or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return ConnectFailed(
-            f"No secure connection to {host}: {what}. Check the certificate and the https:// address.", phase="tls"
-        )
-    if phase == "connect":
-        return ConnectFailed(
-            f"No connection to {host}: {what}. Is it running, and is base_url right?", phase=phase, retryable=True
-        )
-    if phase in ("send", "headers"):
-        # All of requests' own exceptions are OSErrors.
-        if any(isinstance(cause, OSError) and not isinstance(cause, requests.RequestException) for cause in causes):
-            return ConnectFailed(
-                f"{host} closed the connection without an answer: {what}.", phase=phase, retryable=phase == "send"
-            )
-        return ProtocolError(f"{host} does not answer in HTTP: {what}.", phase=phase)
-    return Truncated(f"The answer was cut: {what}.", phase=phase)
