@@ -216,6 +216,10 @@ class Provider:
         streaming: bool,
     ) -> ChatRequest:
         if isinstance(messages, ChatRequest):
+            if model or extra or parameters or tools != ():
+                raise ConfigError(
+                    "A ChatRequest says all itself; give model, tools, extra and parameters to it instead."
+                )
             return attrs.evolve(messages, streaming=streaming)
         return ChatRequest(
             messages=read_messages(messages),

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from promptstream.errors import Cancelled, PromptStreamError, StateError
-from promptstream.turn import Turn, raise_freely, run
+from promptstream.turn import Turn, run
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
@@ -93,7 +93,7 @@ class Stream(Iterable[Chunk]):
         Raises, while iterating:
             PromptStreamError: the answer is not whole.
         """
-        return _texts(iter(self))
+        return _texts(self._turn, iter(self))
 
     def iter_events(self) -> Iterator[dict[str, Any]]:
         """Yield each chunk as a JSON-safe dict; an error is the last event instead of an exception."""
@@ -148,14 +148,12 @@ def _again(turn: Turn) -> Iterator[Chunk]:
     raise AssertionError("unreachable")
 
 
-def _texts(chunks: Iterator[Chunk]) -> Iterator[str]:
+def _texts(turn: Turn, chunks: Iterator[Chunk]) -> Iterator[str]:
     for chunk in chunks:
         if chunk.type is ChunkType.TEXT:
             yield chunk.text
         elif chunk.error is not None:
-            held = [chunk.error]
-            del chunk
-            raise_freely(held.pop())
+            turn.raise_ending()
 
 
 def _events(turn: Turn, chunks: Iterator[Chunk] | None) -> Iterator[dict[str, Any]]:

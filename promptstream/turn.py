@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from time import monotonic
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import attrs
 
@@ -220,20 +220,12 @@ class Turn:
 
     def raise_ending(self) -> None:
         """Raise the recorded error, where there is one."""
-        if self.error is not None:
-            raise_freely(self.ending())
-
-
-def raise_freely(error: Exception | None) -> NoReturn:
-    """Raise *error* from a frame that lets go of it: one that kept it would be a cycle with its traceback.
-
-    So no caller may keep it in a variable either.
-    """
-    assert error is not None
-    try:
-        raise error
-    finally:
-        del error
+        error = self.ending()
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # a frame that kept what it raises would be a cycle with its traceback
 
 
 def run(turn: Turn) -> Iterator[Chunk]:

@@ -199,7 +199,8 @@ _PLAIN_KEYS = {"role", "content", "name", "tool_call_id", "tool_calls", "refusal
 
 def _from_plain(data: Mapping[str, Any]) -> Message:
     """Read a Chat Completions message, the shape that most code has at hand."""
-    if unknown := sorted(set(data) - _PLAIN_KEYS):
+    # What is empty says nothing: vendors' own messages carry many such keys.
+    if unknown := sorted(key for key in set(data) - _PLAIN_KEYS if data[key] not in (None, [], {}, "")):
         raise ValueError(f"a plain message has 'role' and 'content'; {unknown[0]!r} is not understood.")
     content = data.get("content")
     if data["role"] == "tool":

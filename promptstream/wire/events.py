@@ -155,12 +155,8 @@ class _Blocks:
             whole = b"".join(pending)
             pending = [piece[cut:]] if cut < len(piece) else []
             size, bound = len(piece) - cut, _COMPACT
-            blocks = whole.split(b"\n\n")
-            if self._is_plain(whole):
-                yield from blocks
-            else:
-                for block in blocks:
-                    yield self._mended(block)
+            blocks = filter(None, whole.split(b"\n\n"))
+            yield from blocks if self._is_plain(whole) else map(self._mended, blocks)
         self._tail[:] = b"".join(pending)
 
     def _is_plain(self, whole: bytes) -> bool:

@@ -225,8 +225,10 @@ class Watch:
         """Tell whether another attempt may be made; a connect clock that ran out does not forbid it."""
         with self._lock:
             if self.stopped == "connect":
-                self.stopped = None
-            return self.stopped is None
+                self.stopped, self.due, self._wake = None, FOREVER, None
+            resumed = self.stopped is None
+        _watchdog.add(self)  # which looks no more after what has stopped
+        return resumed
 
     def sleep(self, seconds: float) -> None:
         """Sleep, unless stopped.
@@ -251,7 +253,7 @@ class Watch:
     def stop(self, why: Stop) -> None:
         """Set the flag, then shut the socket down; the first call wins."""
         with self._lock:
-            if self.stopped or self._over:
+            if self._over or self.stopped not in (None, "connect"):
                 return
             self.stopped = why
             self._shut()
