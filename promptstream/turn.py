@@ -97,13 +97,8 @@ class Answer:
 
     def _finish(self, chunk: Finish) -> None:
         if chunk.restart:
-            self.finished, self.usage, self._reason, self._raw_reason, self._request_id = (
-                False,
-                Usage(),
-                None,
-                None,
-                None,
-            )
+            self.finished, self.usage, self._parts = False, Usage(), []
+            self._reason = self._raw_reason = self._request_id = None
         if chunk.reason is not None:
             self._reason, self._raw_reason = chunk.reason, chunk.raw_reason
         if chunk.reason is not None or (chunk.sentinel and self._parts):

@@ -595,7 +595,7 @@ def test_a_wrong_kind_of_token_is_a_type_error(server):
         provider("http://127.0.0.1:1/v1").stream("Hi", cancel=lambda: None)
 
 
-def test_a_cancelled_error_status_is_cancelled(server):
+def test_a_cancel_ends_a_stalled_error_body(server):
     """A cancel while an error's body stalls ends in Cancelled or in that error, promptly."""
 
     def script(conn):
@@ -614,7 +614,7 @@ def test_a_cancelled_error_status_is_cancelled(server):
     assert isinstance(loop.error, (errors.Cancelled, errors.InvalidRequest))
 
 
-def test_a_refusal_is_not_hidden_by_say(server):
+def test_an_error_that_came_before_the_cancel_stays(server):
     """An error that was there before the cancel stays that error."""
     no = server(each(say(error("400 Bad", "Never."))))
     stream = provider(no.url).stream("Hi")

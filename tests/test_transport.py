@@ -217,8 +217,6 @@ def test_netrc_never_replaces_a_key(server, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_a_proxy_of_the_environment_is_used(server, monkeypatch, name):
     """A host that is not loopback is asked through the proxy, in absolute form, key and all."""
-    if name == "HTTP_PROXY" and os.environ.get("REQUEST_METHOD"):
-        pytest.skip("CGI")
     proxy = server(each(good))
     monkeypatch.setenv(name, proxy.origin)
     assert provider("http://example.invalid/v1").send("Hi").text == TEXT
@@ -949,14 +947,18 @@ def test_objects_do_not_show_the_key(server):
 # Fork
 
 
-needs_fork = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="fork"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+def needs_fork(test):
+    """Mark *test* as one that forks."""
+    for mark in (
+        pytest.mark.skipif(not hasattr(os, "fork"), reason="fork"),
+        pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    ):
+        test = mark(test)
+    return test
 
 
 def in_child(work):
-    """Run *work* in a forked child that leaves as a script does, and give its exit code: 0 where it returned True."""
+    """Run *work* in a forked child and give its exit code: 0 where it returned True."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -967,63 +969,58 @@ def in_child(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-class ForkServer:
-    """Hold the script of a stream that goes on while a child asks, too."""
-
-    pytestmark = needs_fork
-
-    def script(self, conn):
-        """Answer "child" at once; hold the parent's answer until it is released."""
-        while True:
-            said = conn.request().json["messages"][-1]["content"]
-            if said == "parent":
-                conn.send(chunked_head() + http_chunk(role() + text("Once")))
-                conn.wait(conn.server.release)
-                conn.send(http_chunk(text(" more") + finish() + DONE) + LAST_CHUNK)
-            else:
-                conn.answer()
+def hold_the_parents_answer(conn):
+    """Hold the answer to "parent" until it is released, and answer all else at once."""
+    while True:
+        if conn.request().json["messages"][-1]["content"] != "parent":
+            conn.answer()
+            continue
+        conn.send(chunked_head() + http_chunk(role() + text("Once")))
+        conn.wait(conn.server.release)
+        conn.send(http_chunk(text(" more") + finish() + DONE) + LAST_CHUNK)
 
 
-class TestFork(ForkServer):
-    """A forked child and its parent do not disturb each other."""
+@needs_fork
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("does", ["asks", "drops the iterator", "closes the stream", "cancels", "closes all"])
+def test_a_child_does_not_disturb_its_parent(server, certificates, secure, does):
+    """Whatever a child does with what it inherited, the parent's stream survives, also the child's exit."""
+    one = server(hold_the_parents_answer, tls=certificates.context if secure else None)
+    asked = provider(one.url, verify=certificates.bundle)
+    asked.send("pooled")
+    conv = promptstream.chat(provider=asked)
+    stream = conv.stream("parent", timeout=Timeout(idle=5))
+    iterator = iter(stream)
+    assert str(next(iterator)) == "Once"
 
-    @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-    @pytest.mark.parametrize("leaves", ["asks", "drops the iterator", "closes the stream", "cancels", "closes all"])
-    def test_a_child_does_not_disturb_its_parent(self, server, certificates, secure, leaves):
-        """Whatever a child does with what it inherited, the parent's stream survives, also the child's exit."""
-        one = server(self.script, tls=certificates.context if secure else None)
-        asked = provider(one.url, verify=certificates.bundle)
-        asked.send("pooled")
-        conv = promptstream.chat(provider=asked)
-        stream = conv.stream("parent", timeout=Timeout(idle=5))
-        iterator = iter(stream)
-        assert str(next(iterator)) == "Once"
+    def child():
+        nonlocal iterator
+        if does == "drops the iterator":
+            del iterator
+        elif does == "closes the stream":
+            stream.close()
+        elif does == "cancels":
+            conv.cancel()
+        elif does == "closes all":
+            conv.close()
+            asked.close()
+        return asked.send("child").text == TEXT
 
-        def child():
-            nonlocal iterator
-            if leaves == "drops the iterator":
-                del iterator
-            elif leaves == "closes the stream":
-                stream.close()
-            elif leaves == "cancels":
-                conv.cancel()
-            elif leaves == "closes all":
-                conv.close()
-                asked.close()
-            return asked.send("child").text == TEXT
+    assert in_child(child) == 0
+    one.release.set()
+    assert [str(chunk) for chunk in iterator] == [" more", ""]
+    assert stream.result().text == "Once more"
+    assert asked.send("again").text == TEXT
+    asked.close()
 
-        assert in_child(child) == 0
-        one.release.set()
-        assert [str(chunk) for chunk in iterator] == [" more", ""]
-        assert stream.result().text == "Once more"
-        assert asked.send("again").text == TEXT
 
-    def test_a_child_does_not_use_its_parents_connections(self, server):
-        """A child opens connections of its own, and the pooled one still serves the parent."""
-        one = server(self.script)
-        with provider(one.url) as asked:
-            asked.send("first")
-            assert in_child(lambda: asked.send("child").text == TEXT and asked.send("child").text == TEXT) == 0
-            asked.send("second")
-        assert len(one.connections) == 2
-        assert [len(conn.requests) for conn in one.connections] == [2, 2]
+@needs_fork
+def test_a_child_does_not_use_its_parents_connections(server):
+    """A child opens connections of its own, and the pooled one still serves the parent."""
+    one = server(hold_the_parents_answer)
+    with provider(one.url) as asked:
+        asked.send("first")
+        assert in_child(lambda: asked.send("child").text == TEXT and asked.send("child").text == TEXT) == 0
+        asked.send("second")
+    assert len(one.connections) == 2
+    assert [len(conn.requests) for conn in one.connections] == [2, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ from promptstream.values.surrogates import mend
 from promptstream.wire.jsontext import loads_exact
 
 MAX_CALLS = 128
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @attrs.define(eq=False)
@@ -92,9 +94,22 @@ def whole_call(call_id: str, name: str, raw: str) -> ToolCall:
     except (ProtocolError, LimitExceeded) as error:
         problem = f"the arguments are not whole: {error}"
     else:
+        if _HALF.search(raw):
+            arguments = _mended(arguments)
         if not isinstance(arguments, dict):
             arguments, problem = None, "the arguments are not a JSON object"
     return ToolCall(call_id, name, arguments, raw, problem)
+
+
+def _mended(value: Any) -> Any:
+    """Mend every string in a JSON value: escapes can spell halves of surrogate pairs."""
+    if isinstance(value, str):
+        return mend(value)
+    if isinstance(value, list):
+        return [_mended(each) for each in value]
+    if isinstance(value, dict):
+        return {mend(key): _mended(each) for key, each in value.items()}
+    return value
 
 
 def _dumps(value: Any) -> str:
