@@ -58,6 +58,18 @@ def test_leaving_the_loop_stops_the_real_server_and_keeps_the_partial(conv):
     assert conv.send("And now?").complete
 
 
+def test_the_same_pack_gives_the_same_through_openai(model_file, tmp_path):
+    """A pack on the embedded model, and on an OpenAI-dialect server on loopback, is the same conversation."""
+    pack = {"prompts": {"poet": {"system_template": "You are a poet.", "parameters": {"temperature": 0}}}}
+    url, key = llama_server.address(model_file)
+    answers = []
+    for provider in ("local", promptstream.providers.get("openai", base_url=url, api_key=key, model="any")):
+        with promptstream.open(pack, "poet", provider=provider, max_tokens=16, seed=1) as conversation:
+            answers.append("".join(str(chunk) for chunk in conversation.stream("One line, please.")))
+    assert answers[0]
+    assert answers[0] == answers[1]
+
+
 def test_many_threads_share_one_server(model_file):
     """Concurrent first uses start one server, and every stream is answered whole."""
     answers = []

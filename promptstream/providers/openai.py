@@ -58,7 +58,10 @@ class OpenAIDialect:
     ) -> None:
         self.secret = checked_key(api_key, self.key_variables, self.name, required=self.key_required)
         self.model = model or self.default_model
-        self.base_url = checked_url(base_url or os.environ.get(self.url_variable, "") or self.default_url)
+        url = base_url or os.environ.get(self.url_variable, "") or self.default_url
+        if not url:
+            raise ConfigError(f"{self.name} needs base_url=…, the server's address up to and with /v1.")
+        self.base_url = checked_url(url)
         self._headers = {"Accept": "text/event-stream, application/json", **checked_headers(headers)}
         if self.secret:
             self._headers.setdefault("Authorization", self.secret.prefixed("Bearer "))
