@@ -1,0 +1,74 @@
+"""What the documents show, run as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from openai_server import ROOT, OpenAIServer
+
+import promptstream
+
+
+def blocks(name: str) -> list[str]:
+    """Give the Python blocks of a document, in order."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+
+
+class Socket:
+    """Stand in for a WebSocket."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict] = []
+
+    def send(self, text: str) -> None:
+        """Keep a message, which must be JSON."""
+        self.sent.append(json.loads(text))
+
+
+@pytest.fixture
+def openai(monkeypatch):
+    """A loopback OpenAI, configured as a user's environment would."""
+    with OpenAIServer(["Once upon ", "a time."]) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        yield server
+
+
+def test_every_block_of_the_readme_runs(openai, monkeypatch, capsys):
+    """What a newcomer pastes works, and shows the answer."""
+    monkeypatch.chdir(ROOT / "examples" / "hello")
+    first, *recipes = blocks("README.md")
+    exec(first, {})
+    shown = capsys.readouterr().out
+    assert "Once upon a time." in shown
+    assert "First text:" in shown
+    websocket = Socket()
+    for recipe in recipes:
+        with promptstream.chat() as conv:
+            exec(recipe, {"promptstream": promptstream, "json": json, "conv": conv, "websocket": websocket})
+    assert [event["type"] for event in websocket.sent] == ["content", "content", "done"]
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    """A promise, an example of eight lines, two commands, five recipes, links."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") < 200
+    assert len(blocks("README.md")[0].strip().splitlines()) <= 8
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / Path(target)).exists(), target
+
+
+def test_a_provider_is_added_as_the_architecture_page_says(capsys):
+    """The page's class can be registered, opened by name, and tested with bytes alone."""
+    adding, testing = blocks("docs/architecture.md")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXAMPLE_API_KEY", "sk-example")
+        names: dict = {}
+        exec(adding, names)
+        names["conv"].close()
+        assert names["conv"].provider.model == "example-1"
+        exec(testing, names)
+    assert "Hi" in capsys.readouterr().out
