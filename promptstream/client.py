@@ -52,7 +52,6 @@ class Provider:
         self.retry = retry or Retry()
         self._wire: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": proxies}
         self._transport: Transport | None = None
-        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -152,8 +151,7 @@ class Provider:
 
     def close(self) -> None:
         """Close idle connections; running streams go on. A closed provider opens new ones when used."""
-        with self._lock:
-            transport, self._transport = self._transport, None
+        transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
 
@@ -199,12 +197,14 @@ class Provider:
         return exchange(dialect, self._get_transport, self.retry, request, watch)
 
     def _get_transport(self) -> Transport:
-        with self._lock:
-            if self._transport is None:
-                from promptstream.wire.transport import Transport  # requests is loaded by the first request
+        # Without a lock, which a fork could leave locked: a transport made in vain has opened nothing yet.
+        transport = self._transport
+        if transport is None:
+            from promptstream.wire.transport import Transport  # requests is loaded by the first request
 
-                self._transport = Transport(**self._wire)
-            return self._transport
+            made = Transport(**self._wire)
+            transport = self._transport = self._transport or made
+        return transport
 
     def _request(
         self,

@@ -112,8 +112,10 @@ def _accepted(dialect: Dialect, transport: Transport, call: Call, watch: Watch) 
     if 200 <= reply.status < 300:
         return reply
     try:
-        if 300 <= reply.status < 400:
+        if reply.status in (301, 302, 303, 307, 308):
             raise _redirected(reply)
+        if reply.status < 200:
+            raise ProtocolError(f"The server answers with an interim status ({reply.status}) alone.", phase="headers")
         raise dialect.error(reply.status, reply.headers, reply.error_body())
     finally:
         reply.close()
@@ -188,7 +190,7 @@ def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 def _parsed(body: bytes) -> Any:
     from promptstream.wire.jsontext import loads
 
-    text = body.decode(errors="replace").strip()
+    text = body.decode("utf-8-sig", errors="replace").strip()
     if not text:
         raise ProtocolError("The server's answer is empty.", phase="body")
     return loads(text)

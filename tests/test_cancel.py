@@ -498,7 +498,7 @@ def test_a_cancel_at_every_look_is_cancelled_and_leaves_nothing(server, certific
         for conn in one.connections:
             assert conn.gone.wait(PATIENCE)
             conn.close()
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def test_a_cancel_between_the_claim_and_the_connect_is_not_lost(monkeypatch):

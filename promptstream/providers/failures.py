@@ -173,12 +173,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _until(date: str) -> float:
-    import time
+    from datetime import datetime, timezone
     from email.utils import parsedate_to_datetime
 
     try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
-    except (ValueError, TypeError):
+        until = parsedate_to_datetime(date)
+        if until.tzinfo is None:  # the asctime form, which is UTC (RFC 9110 section 5.6.7)
+            until = until.replace(tzinfo=timezone.utc)
+        return (until - datetime.now(timezone.utc)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

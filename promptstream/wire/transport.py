@@ -230,15 +230,16 @@ class Transport:
             session.close()
 
     def _get_session(self) -> requests.Session:
+        if self._pid != os.getpid():  # forked: another thread of the parent may have held the lock
+            self._lock, self._session, self._pid = threading.Lock(), None, os.getpid()
         with self._lock:
-            if self._session is None or self._pid != os.getpid():
+            if self._session is None:
                 session = requests.Session()
                 session.trust_env = False  # .netrc would replace the key; the rest is read here, once
                 adapter = _Adapter(pool_connections=POOL, pool_maxsize=POOL)
                 session.mount("https://", adapter)
                 session.mount("http://", adapter)
-                self._session, self._pid = session, os.getpid()
-                self._routes = {}
+                self._session, self._routes = session, {}
             return self._session
 
     def _trust(self) -> bool | str:

@@ -151,7 +151,7 @@ class Watch:
         _watchdog.discard(self)
         if self._forget:
             self._forget()
-            self._forget = None
+        self._forget = self._cancel = None
 
     def connecting(self) -> None:
         """Start the connect clock."""
