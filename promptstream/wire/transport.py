@@ -178,7 +178,7 @@ class Transport:
         self._routes: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
-        self._pid = 0
+        self._pid = os.getpid()
 
     def send(self, call: Call, watch: Watch) -> Reply:
         """Send *call* and give its reply as soon as the status and headers are there.
