@@ -71,10 +71,10 @@ def _pause(delay: float, dialect: Dialect, watch: Watch) -> None:
 
 def _describe(error: StreamError, dialect: Dialect, watch: Watch) -> None:
     """Complete an error that came from below, and make sure that it does not carry the key."""
-    error.attempts = max(error.attempts, watch.attempts)
-    error.provider = error.provider or dialect.name
     from promptstream.wire.causes import causes_of  # brings ssl
 
+    error.attempts = max(error.attempts, watch.attempts)
+    error.provider = error.provider or dialect.name
     secret = dialect.secret
     if secret.found_in(error.message):
         error.message = secret.scrub(error.message)
