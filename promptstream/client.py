@@ -73,7 +73,7 @@ class Provider:
         messages: str | Message | ChatRequest | Iterable[Message | Mapping[str, Any]],
         *,
         model: str | None = None,
-        tools: Iterable[ToolSpec] = (),
+        tools: Iterable[ToolSpec | Mapping[str, Any]] = (),
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
         on_error: str = "raise",
@@ -102,7 +102,7 @@ class Provider:
         *,
         streaming: bool = True,
         model: str | None = None,
-        tools: Iterable[ToolSpec] = (),
+        tools: Iterable[ToolSpec | Mapping[str, Any]] = (),
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -210,7 +210,7 @@ class Provider:
         self,
         messages: Any,
         model: str | None,
-        tools: Iterable[ToolSpec],
+        tools: Iterable[ToolSpec | Mapping[str, Any]],
         extra: Mapping[str, Any] | None,
         parameters: Mapping[str, Any],
         streaming: bool,
@@ -260,14 +260,16 @@ def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]
     return tuple(read)
 
 
-def _read_tools(tools: Iterable[ToolSpec]) -> tuple[ToolSpec, ...]:
+def _read_tools(tools: Iterable[ToolSpec | Mapping[str, Any]]) -> tuple[ToolSpec, ...]:
     if isinstance(tools, (str, ToolSpec, Mapping)) or not isinstance(tools, Iterable):
         raise ConfigError(f"tools={tools!r:.80}: give a list of ToolSpec.")
-    read = tuple(tools)
-    for number, tool in enumerate(read):
-        if not isinstance(tool, ToolSpec):
-            raise ConfigError(f"tools[{number}] is {tool!r:.80}; give a promptstream.ToolSpec.")
-    return read
+    read = []
+    for number, tool in enumerate(tools):
+        try:
+            read.append(tool if isinstance(tool, ToolSpec) else ToolSpec.from_dict(tool))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"tools[{number}]: {error}") from None
+    return tuple(read)
 
 
 def check_supported(dialect: Dialect, request: ChatRequest) -> None:

@@ -680,6 +680,14 @@ def test_messages_that_cannot_be_read_are_a_config_error_at_the_call(messages):
         providers.get("openai", api_key=KEY).stream(messages)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_tools_may_be_plain_dicts(body_of, wrapped):
+    """A dict of name, description and parameters, bare or in OpenAI's own wrapping, is a tool."""
+    tool = {"name": "add", "description": "Add.", "parameters": {"type": "object", "properties": {}}}
+    given = {"type": "function", "function": tool} if wrapped else tool
+    assert body_of(tools=[given])["tools"] == [{"type": "function", "function": tool}]
+
+
 @pytest.mark.parametrize("tools", [["weather"], [{"type": "function"}], [None], [3]])
 def test_tools_that_cannot_be_described_are_refused_at_the_call(tools):
     """Not in the middle of the first turn."""

@@ -81,6 +81,23 @@ class ToolSpec:
     description: str = ""
     parameters: dict[str, Any] = attrs.field(factory=lambda: {"type": "object", "properties": {}})
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ToolSpec:
+        """Build from ``{"name", "description", "parameters"}``, bare or as OpenAI's ``{"type": "function", …}``.
+
+        Raises:
+            ValueError: it is neither, or a value is of the wrong type.
+        """
+        inner = data.get("function", data) if isinstance(data, Mapping) else None
+        known = {"name", "description", "parameters", "strict", "type"}
+        if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str) or set(inner) - known:
+            raise ValueError(f"{data!r:.80} is no ToolSpec and no dict of name, description and parameters.")
+        spec = cls(inner["name"], inner.get("description") or "")
+        parameters = inner.get("parameters")
+        if parameters is not None and not isinstance(parameters, dict):
+            raise ValueError(f"the parameters of {spec.name!r} are no JSON Schema.")
+        return spec if parameters is None else attrs.evolve(spec, parameters=parameters)
+
 
 @attrs.frozen(eq=False)
 class ChatRequest:

@@ -58,7 +58,7 @@ class CancelToken:
     def __init__(self) -> None:
         # Re-entrant: a signal handler may cancel while its own thread holds the lock.
         self._lock = threading.RLock()
-        self._callbacks: list[Callable[[str], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
         self._cancelled = False
         self.reason = ""
 
@@ -77,14 +77,14 @@ class CancelToken:
         failure: BaseException | None = None
         for callback in callbacks:
             try:
-                callback(reason)
+                callback()
             except BaseException as error:  # the others must be told all the same
                 failure = failure or error
         if failure is not None:
             raise failure
 
-    def on_cancel(self, fn: Callable[[str], None]) -> Callable[[], None]:
-        """Call *fn* with the reason when cancelled, at once if that is so already.
+    def on_cancel(self, fn: Callable[[], object]) -> Callable[[], None]:
+        """Call *fn* when cancelled, in the thread that cancels; at once if that is so already.
 
         Gives a function that takes *fn* off again.
         """
@@ -92,10 +92,10 @@ class CancelToken:
             if not self._cancelled:
                 self._callbacks.append(fn)
                 return lambda: self._forget(fn)
-        fn(self.reason)
+        fn()
         return lambda: None
 
-    def _forget(self, fn: Callable[[str], None]) -> None:
+    def _forget(self, fn: Callable[[], object]) -> None:
         with self._lock, suppress(ValueError):
             self._callbacks.remove(fn)
 
@@ -140,8 +140,8 @@ class Watch:
     def start(self) -> None:
         """Start the total clock and listen to the token."""
         self.total = Deadline(self.timeout.total)
-        if isinstance(self._cancel, CancelToken):
-            self._forget = self._cancel.on_cancel(self.cancel)
+        if isinstance(token := self._cancel, CancelToken):
+            self._forget = token.on_cancel(lambda: self.cancel(token.reason))
         _watchdog.add(self)
 
     def end(self) -> None:
