@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +37,12 @@ DRAIN = 64 << 10
 """Bytes read after the terminator so that the connection can be used again, within :data:`DRAIN_TIME`."""
 DRAIN_TIME = 0.05
 ERROR_BODY_TIME = 2.0
+
+
+_FOREIGN = (
+    *(requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError),
+    *(AttributeError, ValueError),  # what urllib3 and http.client die of when a connection is torn down under them
+)
 
 
 class _Send(threading.local):
@@ -364,27 +370,28 @@ def _prepare(call: Call) -> requests.PreparedRequest:
         raise ConfigError(f"The address {call.url!r:.100} cannot be used: {type(error).__name__}.") from None
 
 
-@contextmanager
-def map_errors(watch: Watch, host: str) -> Iterator[None]:
+class map_errors:  # noqa: N801 - reads as the verb it is in a with statement
     """Turn what requests, urllib3, http.client, ssl and the socket raise into our errors."""
-    try:
-        yield
-    except StreamError:
-        raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+
+    # Not contextlib's, whose frame is a cycle with an exception that passes it (before Python 3.11).
+    def __init__(self, watch: Watch, host: str) -> None:
+        self._watch = watch
+        self._host = host
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, StreamError) or not isinstance(error, _FOREIGN):
+            return
+        _bare(error)
         # What a reader sees of a shut-down socket is chance; the flag is the truth.
-        if watch.stopped:
-            raise watch.error() from None
-        raise translate(error, watch.phase, host) from _bare(error)
-    except (AttributeError, ValueError) as error:
-        # urllib3 and http.client die of these when a connection is torn down under them.
-        if watch.stopped:
-            raise watch.error() from None
-        raise translate(error, watch.phase, host) from _bare(error)
+        if self._watch.stopped:
+            raise self._watch.error() from None
+        raise translate(error, self._watch.phase, self._host) from error
 
 
-def _bare(error: Exception) -> Exception:
+def _bare(error: BaseException) -> None:
     """Take the tracebacks off: http.client's frames hold the request's headers, key and all."""
     for cause in causes_of(error):
         cause.__traceback__ = None
-    return error
