@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from promptstream.errors import ConfigError, Unsupported
-from promptstream.exchange import encodable, exchange, fetch_json
+from promptstream.exchange import encodable, exchange, fetch_json, prepare
 from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
 from promptstream.turn import Answer, Outcome, Turn, check_on_error
@@ -90,8 +90,8 @@ class Provider:
             extra: goes into the request body verbatim.
 
         Raises:
-            TypeError: an unknown parameter, or one of the wrong type.
-            ConfigError: the messages cannot be read.
+            TypeError, ValueError: an unknown parameter, or one of the wrong type; a time limit not above 0.
+            ConfigError: the messages or tools cannot be read.
         """
         request = self._request(messages, model, tools, extra, parameters, streaming=True)
         return self._stream(request, timeout, cancel, on_error)
@@ -112,6 +112,7 @@ class Provider:
 
         Raises:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
+            TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
         request = self._request(messages, model, tools, extra, parameters, streaming=streaming)
         return self._stream(request, timeout, cancel, "raise").result()
@@ -145,6 +146,7 @@ class Provider:
         watch = Watch(self.timeout)
         watch.start()
         try:
+            prepare(dialect, watch)
             return dialect.decode_models(fetch_json(self.dialect, self._get_transport(), dialect.models_call(), watch))
         finally:
             watch.end()
@@ -178,8 +180,8 @@ class Provider:
         model: str,
         watch: Watch,
         on_error: str,
-        claim: Any,
-        commit: Any,
+        claim: Callable[[], ChatRequest],
+        commit: Callable[[Response, Outcome], None],
     ) -> Turn:
         """Make a turn on this provider, for a conversation.
 
@@ -237,7 +239,9 @@ class Provider:
         )
 
 
-def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
+def read_messages(
+    messages: str | Message | Iterable[Message | Mapping[str, Any]], *, needed: bool = True
+) -> tuple[Message, ...]:
     """Give messages as values: from a user's text, from messages, or from plain dicts.
 
     Raises:
@@ -255,7 +259,7 @@ def read_messages(messages: str | Message | Iterable[Message | Mapping[str, Any]
             read.append(message if isinstance(message, Message) else Message.from_dict(message))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"messages[{number}]: {error}") from None
-    if not read:
+    if needed and not read:
         raise ConfigError("There is no message to answer: messages is empty.")
     return tuple(read)
 

@@ -71,7 +71,7 @@ def open(
     Raises:
         PackError: the pack cannot be used (PromptNotFound: it has no such prompt).
         ConfigError: the provider cannot be made (ProviderNotFound, MissingKey).
-        TypeError: an unknown parameter, or one of the wrong type.
+        TypeError, ValueError: an unknown parameter, or one of the wrong type; a time limit not above 0.
     """
     from promptstream.packs.pack import load
 
@@ -123,9 +123,11 @@ def chat(
     """
     from promptstream.client import read_messages
 
+    if not isinstance(system, str):
+        raise ConfigError(f"system={system!r:.80}: give the system prompt as a string.")
     checked = check_parameters(parameters)
     render = _renderer(system, variables is not None)
-    history = read_messages(messages) if (messages := list(messages)) else ()
+    history = read_messages(messages, needed=False)
     return _made(
         provider,
         model,
@@ -183,11 +185,11 @@ class Conversation:
         self.variables: MutableMapping[str, Any] = ChainMap({}, dict(variables or {}))
         """Values for the prompt's variables, over those given to open; used from the next turn on."""
         self.last: Response | None = None
-        """The answer of the last turn that ended, whole or not."""
-        self.usage = Usage(0, 0)
+        """The answer of the last turn, whole or not; a turn stopped before anything came does not count."""
+        self.usage = Usage(0, 0, 0, 0, 0)
         """The tokens of all turns so far; unknown as soon as those of one turn are."""
         self.cost: Decimal | None = Decimal(0)
-        """USD of all turns so far; None as soon as that of one turn is unknown."""
+        """USD of all turns so far, under the same rule."""
         self._settings: dict[str, Any] = {
             "render": render,
             "model": model,
@@ -225,7 +227,7 @@ class Conversation:
         Raises:
             ConversationClosed, ConversationBusy: the conversation cannot take a turn.
             MissingVariable, VariableInvalid: the prompt cannot be rendered.
-            ConfigError, TypeError: an argument cannot be used.
+            ConfigError, TypeError, ValueError: an argument cannot be used.
         """
         return self._stream(message, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
 
@@ -302,19 +304,23 @@ class Conversation:
     def _check_free(self) -> None:
         if self._closed:
             raise ConversationClosed("The conversation is closed; open another.")
-        if (running := self._running) is not None and not running.cancelled:
+        if self._running is not None and not self._running.cancelled:
             raise ConversationBusy("Another turn of this conversation is running; end it first, or use fork().")
 
     def _claim(self, watch: Watch) -> None:
         with self._turn_over:
+            self._settle()
+            self._running = watch
+
+    def _settle(self) -> None:
+        """Wait a moment for a cancelled turn that still unwinds in another thread, and check that none runs."""
+        with self._turn_over:
             running = self._running
             if running is not None and running.cancelled:
                 self._turn_over.wait_for(lambda: self._running is not running, UNWIND)
-                self._check_free()
-                if self._running is not None:
+                if self._running is running:
                     raise ConversationBusy("The cancelled turn before this one has not ended yet.")
             self._check_free()
-            self._running = watch
 
     def _let_go(self) -> None:
         with self._turn_over:
@@ -346,35 +352,30 @@ class Conversation:
 
     @property
     def system(self) -> str:
-        """The system prompt as the next turn would send it.
-
-        Raises:
-            MissingVariable, VariableInvalid: it cannot be rendered yet.
-        """
+        """The system prompt as the next turn would send it; raises what rendering it raises."""
         return str(self._settings["render"](self.variables, {}))
 
     @property
     def pending(self) -> tuple[ToolCall, ...]:
         """The last answer's tool calls that wait for a result."""
-        return self.last.pending if self.last is not None else ()
+        return self.last.pending if self.last else ()
 
     def undo(self) -> list[Message]:
         """Take the last turn off the history, from the user's message on, and give its messages."""
-        self._check_free()
+        self._settle()
         starts = [number for number, message in enumerate(self._history) if message.role == "user"]
         cut = starts[-1] if starts else len(self._history)
-        undone, self._history = self._history[cut:], self._history[:cut]
+        undone, self._history, self.last = self._history[cut:], self._history[:cut], None
         return undone
 
     def clear(self) -> None:
         """Forget the history; variables, usage and cost stay."""
-        self._check_free()
+        self._settle()
         self._history, self.last = [], None
 
     def fork(self) -> Conversation:
         """Give a new conversation that goes on from here by itself, on the same provider."""
-        settings = dict(self._settings)
-        fork = Conversation(self.provider, messages=self._history, variables=self.variables, **settings)
+        fork = Conversation(self.provider, messages=self._history, variables=self.variables, **self._settings)
         fork.last = self.last
         return fork
 

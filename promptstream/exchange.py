@@ -31,9 +31,7 @@ def exchange(
         ConfigError: the request cannot be sent.
         StreamError: what went wrong, once trying again is of no use or not allowed.
     """
-    if isinstance(dialect, Starter):
-        dialect.prepare()
-        watch.check()
+    prepare(dialect, watch)
     call = dialect.encode(request)
     yield Finish(warnings=call.warnings)
     handed_out = False
@@ -58,6 +56,13 @@ def exchange(
         else:
             return
         yield Finish(restart=True)
+
+
+def prepare(dialect: Dialect, watch: Watch) -> None:
+    """Start what the dialect needs started before its first call."""
+    if isinstance(dialect, Starter):
+        watch.phase = "start"
+        dialect.prepare(watch)
 
 
 def _pause(delay: float, dialect: Dialect, watch: Watch) -> None:

@@ -114,7 +114,7 @@ class Answer:
         parts = [part for part in map(_part, self._parts) if part is not None]
         complete = outcome == "complete"
         reason = "cancelled" if outcome == "cancelled" else self._reason
-        mark = reason if complete or outcome != "failed" else "failed"
+        mark = "failed" if outcome == "failed" else reason
         calls = tuple(part for part in parts if isinstance(part, ToolCall))
         texts = [part.text for part in parts if isinstance(part, Text)]
         return Response(

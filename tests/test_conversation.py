@@ -162,7 +162,7 @@ def test_usage_and_cost_add_up_over_the_turns():
         ["b", Finish(usage_seen=Usage(3, 4), reason="stop")],
         "c",
     )
-    assert (conv.usage, conv.cost) == (Usage(0, 0), 0)
+    assert (conv.usage, conv.cost) == (Usage(0, 0, 0, 0, 0), 0)
     conv.send("1")
     assert (conv.usage.input, conv.usage.output, conv.usage.total, conv.cost) == (1, 2, 3, Decimal("0.5"))
     conv.send("2")

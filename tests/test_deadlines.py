@@ -403,7 +403,8 @@ def test_total_covers_the_sleeps_of_retries(server):
     with pytest.raises((errors.Overloaded, errors.DeadlineExceeded)) as caught:
         asked.send("Hi", timeout=LIMIT)
     assert monotonic() - begun <= LIMIT + OVERRUN
-    assert caught.value.attempts == len(busy.requests) > 1
+    assert len(busy.requests) > 1
+    assert caught.value.attempts - len(busy.requests) in (0, 1)  # the last may have ended on its way
 
 
 def test_total_counts_the_consumer_too(server):

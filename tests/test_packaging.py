@@ -81,7 +81,7 @@ def test_the_extras_are_these_and_all_has_all(config):
     assert set(extras) == EXTRAS
     assert lines(extras["all"]) == ["promptstream-sdk[cli,fast,local]"]
     assert [line.partition(">")[0] for line in lines(extras["cli"])] == ["click", "rich"]
-    assert {line.partition(">")[0] for line in lines(extras["local"])} == {"xllamacpp", "click", "rich"}
+    assert {line.partition(">")[0] for line in lines(extras["local"])} == {"xllamacpp", "promptstream-sdk[cli]"}
     assert [line.partition(">")[0] for line in lines(extras["fast"])] == ["orjson"]
     (own,) = [line for line in lines(extras["test"]) if line.startswith("promptstream-sdk[")]
     assert {"cli", "fast"} <= set(own.partition("[")[2].rstrip("]").split(","))

@@ -286,6 +286,7 @@ def tunnel(inner, seen):
                 with suppress(OSError):
                     while data := far.recv(65536):
                         conn.sock.sendall(data)
+                with suppress(OSError):  # also after a reset, which a close with unread bytes is
                     conn.end()
 
             thread = threading.Thread(target=back)

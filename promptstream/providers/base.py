@@ -76,8 +76,8 @@ class Lister(Protocol):
 class Starter(Protocol):
     """A dialect that must start something before its first call."""
 
-    def prepare(self) -> str:
-        """Start it, once, and give the base URL; blocks until it answers."""
+    def prepare(self, watch: Watch) -> str:
+        """Start it, once, and give the base URL; blocks until it answers, or *watch* is stopped."""
         ...
 
 

@@ -32,7 +32,7 @@ SLOTS = 2
 START_LIMIT = 300.0
 """Seconds a model may take to load."""
 
-_INSTEAD = "or use another provider, such as ollama"
+_INSTEAD = "or use another provider"
 # The job comes by stdin, for an argument or a variable of a process could be read by others on the machine.
 _BOOT = (
     "import sys; sys.path[:] = filter(None, sys.path); import json; job = json.loads(sys.stdin.buffer.readline()); "

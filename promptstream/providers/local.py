@@ -6,6 +6,8 @@ is used where PROMPTSTREAM_LOCAL_MODEL names one.
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from typing import ClassVar
 
 from promptstream.errors import ConfigError
@@ -13,6 +15,7 @@ from promptstream.providers import llama_server, weights
 from promptstream.providers.openai import OpenAIDialect
 from promptstream.providers.openai_models import Rules
 from promptstream.values.secret import Secret
+from promptstream.wire.watch import Watch
 
 
 class LocalDialect(OpenAIDialect):
@@ -35,8 +38,10 @@ class LocalDialect(OpenAIDialect):
         self._threads = threads
         self._context = context
 
-    def prepare(self) -> str:
+    def prepare(self, watch: Watch) -> str:
         """Start the server, or find it running, and give its base URL.
+
+        A start that *watch* ends goes on for whoever asks next.
 
         Raises:
             ConfigError: the weights are not installed, or the server does not start on this machine.
@@ -44,7 +49,14 @@ class LocalDialect(OpenAIDialect):
         model = weights.path()
         if not weights.installed():
             raise ConfigError("The embedded model's weights are not installed; run: promptstream local install")
-        self.base_url, key = llama_server.address(model, threads=self._threads, context=self._context)
+        started = _Start(model, self._threads, self._context)
+        started.start()
+        while started.is_alive():
+            started.join(0.05)
+            watch.check()
+        if started.failure is not None:
+            raise started.failure
+        self.base_url, key = started.address
         self.secret = Secret(key)
         self._headers["Authorization"] = self.secret.prefixed("Bearer ")
         return self.base_url
@@ -52,3 +64,20 @@ class LocalDialect(OpenAIDialect):
     def rules(self, model: str) -> Rules:
         """Refuse nothing: llama.cpp ignores what it does not know."""
         return Rules(limit="max_tokens")
+
+
+class _Start(threading.Thread):
+    """Find the server's address, starting it where need be, aside: loading a model cannot be interrupted."""
+
+    def __init__(self, model: Path, threads: int, context: int) -> None:
+        super().__init__(name="promptstream-local", daemon=True)
+        self._wanted = (model, threads, context)
+        self.address = ("", "")
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        model, threads, context = self._wanted
+        try:
+            self.address = llama_server.address(model, threads=threads, context=context)
+        except Exception as error:  # raised again by the thread that waits
+            self.failure = error

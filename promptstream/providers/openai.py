@@ -19,6 +19,7 @@ from promptstream.providers.toolcalls import ToolCalls
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import ToolCall
 from promptstream.values.request import Call, ChatRequest, ModelInfo
+from promptstream.values.secret import Secret
 from promptstream.values.usage import Usage
 from promptstream.wire.events import EventStream, tail_data
 from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_quick
@@ -63,8 +64,12 @@ class OpenAIDialect:
             raise ConfigError(f"{self.name} needs base_url=…, the server's address up to and with /v1.")
         self.base_url = checked_url(url)
         self._headers = {"Accept": "text/event-stream, application/json", **checked_headers(headers)}
-        if self.secret:
-            self._headers.setdefault("Authorization", self.secret.prefixed("Bearer "))
+        own = [name for name in self._headers if name.lower() == "authorization"]
+        for name in own:  # a key all the same, and over any other
+            self._headers[name] = Secret(self._headers[name])
+            self.secret = Secret(self._headers[name].rpartition(" ")[2])
+        if self.secret and not own:
+            self._headers["Authorization"] = self.secret.prefixed("Bearer ")
 
     def rules(self, model: str) -> Rules:
         """Give what *model* refuses and how it wants things called."""

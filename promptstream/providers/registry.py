@@ -155,11 +155,23 @@ def _kept_at_home(name: str, reason: str) -> Choice:
     entry = BUILT_IN[name]
     url = os.environ.get(entry.url_variable)
     host = (_host(url) if url else None) or entry.host
-    if host != entry.host and not is_loopback(host):
+    clear = url is not None and url.startswith("http://")
+    if (host != entry.host or clear) and not is_loopback(host):
         raise ConfigError(
-            f"{entry.url_variable} points to {host}. To send {entry.keys[0]} there, name it: provider={name!r}."
+            f"{entry.url_variable} points to {'http://' if clear else ''}{host}. "
+            f"To send {entry.keys[0]} there, name it: provider={name!r}."
         )
     return Choice(name, reason)
+
+
+def _unnamed(given: dict[str, Any], model: str | None) -> str:
+    if "base_url" in given:
+        given.setdefault("api_key", "")  # a key from the environment goes only where its provider is named
+        return "compatible"
+    choice = choose(model)
+    if "api_key" in given and choice.name == "local":
+        raise ConfigError("api_key= does not say whose key it is; name its provider, such as provider='openai'.")
+    return choice.name
 
 
 def _host(url: str) -> str | None:
@@ -189,7 +201,7 @@ def resolve(provider: str | Provider | None, *, model: str | None, options: Mapp
     if model is not None:
         given["model"] = model
     if provider is None:
-        provider = "compatible" if "base_url" in given else choose(model).name
+        provider = _unnamed(given, model)
     elif not isinstance(provider, str):
         raise ConfigError(f"provider={provider!r:.80}: give a name or a Provider.")
     return get(provider, **given), True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
 from typing import Any, Literal
 
 from promptstream.errors import ConfigError, ProviderError, Unsupported
@@ -12,8 +13,9 @@ from promptstream.providers.base import Dialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.secret import Secret
-from promptstream.wire.watch import Watch
+from promptstream.wire.watch import FOREVER, Watch
 
+LONGEST_DELAY = 86_400
 Step = str | float | int | Chunk | BaseException
 
 
@@ -22,7 +24,8 @@ class ScriptedDialect(Dialect):
 
     A turn is a string, or a list of steps: strings and Chunks are handed out, numbers are delays in
     seconds, exceptions are raised. A turn without a Finish of its own ends with reason "stop", or
-    "tool_calls" where it called a tool. When all turns are played, the next request is a ConfigError.
+    "tool_calls" where it called a tool. Timeouts and cancels hold as on a wire; nothing is tried
+    again. When all turns are played, the next request is a ConfigError.
     """
 
     name = "scripted"
@@ -41,31 +44,38 @@ class ScriptedDialect(Dialect):
         self._lock = threading.Lock()
         for number, turn in enumerate(self._turns):
             for step in turn:
-                if isinstance(step, bool) or not isinstance(step, (str, int, float, Chunk, BaseException)):
+                delay = isinstance(step, (int, float)) and not isinstance(step, bool) and 0 <= step < LONGEST_DELAY
+                if not (delay or isinstance(step, (str, Chunk, BaseException))):
                     raise ConfigError(
                         f"Turn {number} of the script holds {step!r:.60}; "
                         "a step is a string, a Chunk, a delay in seconds or an exception."
                     )
 
     def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Yield the next turn's chunks; the request's own clocks and cancel hold as on a real wire."""
+        """Yield the next turn's chunks."""
         with self._lock:
             number = len(self.requests)
             self.requests.append(request)
         if number >= len(self._turns):
             raise ConfigError(f"The script has {len(self._turns)} turns and this is request {number + 1}.")
         ended = called = False
+        watch.sending()
         for step in self._turns[number]:
             if isinstance(step, BaseException):
                 raise _fresh(step)
             if isinstance(step, (int, float)):
-                watch.sleep(step)
-            elif isinstance(step, str):
+                watch.sleep(step, clocks=True)
+                continue
+            watch.due = FOREVER
+            watch.events += 1
+            if isinstance(step, str):
                 yield Chunk(ChunkType.TEXT, step, model=self.model)
             else:
                 ended = ended or isinstance(step, Finish)
                 called = called or step.type is ChunkType.TOOL_CALL
                 yield step
+            watch.due = monotonic() + watch.idle
+        watch.due = FOREVER
         if not ended:
             reason = "tool_calls" if called else "stop"
             yield Finish(reason=reason, raw_reason=reason, model=self.model)

@@ -210,6 +210,10 @@ def _from_plain(data: Mapping[str, Any]) -> Message:
     if isinstance(content, Mapping):
         raise ValueError("a message's 'content' is a string or a list of parts, not a dict.")
     parts: list[Part] = list(_parts(content)) if isinstance(content, str) else [_plain_part(p) for p in content or ()]
+    if thoughts := data.get("reasoning_content") or data.get("reasoning"):
+        parts.insert(0, Reasoning(thoughts))
+    if refusal := data.get("refusal"):
+        parts.append(Text(refusal))
     for call in data.get("tool_calls") or ():
         parts.append(_plain_call(call))
     return Message("system" if data["role"] == "developer" else data["role"], parts)

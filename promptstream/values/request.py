@@ -62,7 +62,9 @@ def _wanted(name: str, value: Any) -> str | None:
         finite = whole or (isinstance(value, float) and value - value == 0)
         return None if finite else "a number"
     if name in _INTEGERS:
-        return None if whole and (name != "max_tokens" or value > 0) else "a whole number above 0"
+        if name == "max_tokens":
+            return None if whole and value > 0 else "a whole number above 0"
+        return None if whole else "a whole number"
     if name == "stop":
         texts = value if isinstance(value, (list, tuple)) else [value]
         return None if all(isinstance(text, str) for text in texts) else "a string or a list of strings"
@@ -70,6 +72,12 @@ def _wanted(name: str, value: Any) -> str | None:
         return None if isinstance(value, dict) else "a JSON Schema as a dict"
     if name == "response_format":
         return None if isinstance(value, (str, dict)) else "'text', 'json' or a dict"
+    if name == "parallel_tools":
+        return None if isinstance(value, bool) else "True or False"
+    if name == "tool_choice":
+        return None if isinstance(value, (str, dict)) else "'auto', 'required', 'none' or a tool's name"
+    if name == "reasoning":
+        return None if isinstance(value, (str, int, dict)) else "an effort such as 'low', a number of tokens, or a bool"
     return None
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import attrs
 
+LONGEST = 10**8
+"""Seconds: three years, well below what a socket and a lock can be told to wait."""
+
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
         raise ValueError(f"Timeout.{attribute.name} is {value!r}; give seconds above 0, or None for no limit.")
 
 

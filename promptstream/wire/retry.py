@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -12,18 +13,25 @@ PATIENCE = 120.0
 """Seconds: the longest Retry-After that is slept through; a longer one is raised at once."""
 
 
+def _number(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    kinds = (int,) if attribute.name == "attempts" else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= 1e6:
+        raise ValueError(f"Retry.{attribute.name} is {value!r}; give a number from 0 up.")
+
+
 @attrs.frozen(eq=False)
 class Retry:
     """Try a request again, as long as nothing of its answer was handed out.
 
     Waits are drawn evenly from 0 to ``base``·2ⁿ seconds, at most ``longest``; a provider's own
-    Retry-After is obeyed instead. ``Retry(0)`` and ``Retry(1)`` turn retrying off.
+    Retry-After is obeyed instead, unless it is longer than the time left or 120 s: then its error is
+    raised at once. ``Retry(0)`` and ``Retry(1)`` turn retrying off.
     """
 
-    attempts: int = 3
+    attempts: int = attrs.field(default=3, validator=_number)
     """Attempts in all."""
-    base: float = 0.5
-    longest: float = 8.0
+    base: float = attrs.field(default=0.5, validator=_number)
+    longest: float = attrs.field(default=8.0, validator=_number)
     ambiguous: bool = False
     """Send again also where a request died whole on its way, and may have been answered and billed."""
     on_retry: Callable[[StreamError, float], object] | None = None

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
@@ -20,12 +20,13 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from promptstream._version import __version__
-from promptstream.errors import ConfigError, ConnectFailed, ProtocolError, StreamError
+from promptstream.errors import ConfigError, ConnectFailed, LimitExceeded, StreamError
 from promptstream.values.hosts import is_loopback
 from promptstream.values.request import Call
 from promptstream.wire.body import iter_body
 from promptstream.wire.causes import causes_of, translate
 from promptstream.wire.dial import dial
+from promptstream.wire.trust import shown, trusted
 from promptstream.wire.watch import Deadline, Watch
 
 USER_AGENT = f"promptstream/{__version__}"
@@ -145,14 +146,18 @@ class _WatchedTLSPool(_WatchedPool, HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    _POOLS: ClassVar = {"http": _WatchedPool, "https": _WatchedTLSPool}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+        self.poolmanager.pool_classes_by_scheme = self._POOLS
+        self._lock = threading.Lock()
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+        with self._lock:  # no other thread may find a manager whose connections are not watched yet
+            manager = super().proxy_manager_for(proxy, **kwargs)
+            if not proxy.lower().startswith("socks"):
+                manager.pool_classes_by_scheme = self._POOLS
         return manager
 
 
@@ -178,9 +183,8 @@ class Transport:
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> None:
-        self._verify = verify
-        self._cert = cert
-        self._proxies = proxies
+        trusted(verify)
+        self._verify, self._cert, self._proxies = verify, shown(cert), proxies
         self._routes: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
@@ -218,7 +222,7 @@ class Transport:
                 prepared,
                 stream=True,
                 timeout=None if watch.timeout.connect is None else (watch.timeout.connect, None),
-                verify=self._trust(),
+                verify=trusted(self._verify),
                 cert=self._cert,
                 proxies=self._route(prepared.url),
             )
@@ -230,14 +234,17 @@ class Transport:
 
     def close(self) -> None:
         """Close every idle connection."""
-        with self._lock:
-            session, self._session = self._session, None
-        if session is not None and self._pid == os.getpid():
+        self._check_pid()
+        session, self._session = self._session, None
+        if session is not None:
             session.close()
 
-    def _get_session(self) -> requests.Session:
+    def _check_pid(self) -> None:
         if self._pid != os.getpid():  # forked: another thread of the parent may have held the lock
             self._lock, self._session, self._pid = threading.Lock(), None, os.getpid()
+
+    def _get_session(self) -> requests.Session:
+        self._check_pid()
         with self._lock:
             if self._session is None:
                 session = requests.Session()
@@ -247,14 +254,6 @@ class Transport:
                 session.mount("http://", adapter)
                 self._session, self._routes = session, {}
             return self._session
-
-    def _trust(self) -> bool | str:
-        if self._verify is not None:
-            return self._verify
-        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-            if path := os.environ.get(name):
-                return path
-        return True
 
     def _route(self, url: str) -> dict[str, str]:
         origin = url[: url.find("/", 8)]
@@ -274,9 +273,7 @@ class Reply:
     def __init__(self, response: requests.Response, watch: Watch, host: str) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self._response = response
-        self._watch = watch
-        self._host = host
+        self._response, self._watch, self._host = response, watch, host
         self._body = self._feed()
         self._ended = False
 
@@ -305,7 +302,7 @@ class Reply:
         for piece in self._body:
             body += piece
             if len(body) > MAX_WHOLE_BODY:
-                raise ProtocolError(f"The answer is larger than {MAX_WHOLE_BODY >> 20} MiB.", phase="body")
+                raise LimitExceeded(f"The answer is larger than {MAX_WHOLE_BODY >> 20} MiB.", phase="body")
         return bytes(body)
 
     def error_body(self) -> bytes:
@@ -375,8 +372,7 @@ class map_errors:  # noqa: N801 - reads as the verb it is in a with statement
 
     # Not contextlib's, whose frame is a cycle with an exception that passes it (before Python 3.11).
     def __init__(self, watch: Watch, host: str) -> None:
-        self._watch = watch
-        self._host = host
+        self._watch, self._host = watch, host
 
     def __enter__(self) -> None:
         """Begin."""

@@ -155,6 +155,7 @@ class Watch:
 
     def connecting(self) -> None:
         """Start the connect clock."""
+        self.phase = "connect"
         self._wait("connect", self.timeout.connect)
 
     def sending(self) -> None:
@@ -230,13 +231,14 @@ class Watch:
         _watchdog.add(self)  # which looks no more after what has stopped
         return resumed
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep, unless stopped.
+    def sleep(self, seconds: float, *, clocks: bool = False) -> None:
+        """Sleep, unless stopped; the clocks of the answer stand still, or run where *clocks* says so.
 
         Raises:
             StreamError: the watch was stopped meanwhile.
         """
-        self.due = FOREVER
+        if not clocks:
+            self.due = FOREVER
         with self._lock:
             self._wake = self._wake or threading.Event()
         if not self.stopped:
@@ -322,8 +324,9 @@ class _Watchdog:
         with self._condition:
             self._watches[watch] = at
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="promptstream-watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="promptstream-watchdog", daemon=True)
+                thread.start()
+                self._thread = thread
             elif at < self._wakes_at:
                 self._condition.notify()
 
