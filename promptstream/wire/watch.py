@@ -293,14 +293,15 @@ class Watch:
 
     def look(self, now: float) -> float:
         """Stop what is overdue and tell when to look again."""
-        if self.event is not None and self.event.is_set():
-            self.stop("cancelled")
-        elif now >= self.total.at:
-            self.stop("total")
-        elif now >= self.due:
-            self.stop("idle" if self.events else self._limit)
-        if self.stopped:
-            return FOREVER
+        with self._lock:  # a clock that ran out just before resume() must not stop the attempt after it
+            if self.event is not None and self.event.is_set():
+                self.stop("cancelled")
+            elif now >= self.total.at:
+                self.stop("total")
+            elif now >= self.due:
+                self.stop("idle" if self.events else self._limit)
+            if self.stopped:
+                return FOREVER
         # The clocks may be started anew at any moment, none of them shorter than the stride.
         return min(self.total.at, max(self.due, now), now + self._stride)
 
