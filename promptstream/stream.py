@@ -37,9 +37,9 @@ class Stream(Iterable[Chunk]):
             return _again(self._turn)
         generator = self._loop() if self._loop else None
         if generator is None:
-            generator = run(self._turn)  # type: ignore[assignment]
-            self._loop = weakref.ref(generator)  # type: ignore[arg-type]
-        return generator  # type: ignore[return-value]
+            generator = run(self._turn)
+            self._loop = weakref.ref(generator)
+        return generator
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ loop closes it by reference count alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from decimal import Decimal
 from time import monotonic
 from typing import Any, Literal
@@ -223,7 +223,7 @@ class Turn:
             del error  # a frame that kept what it raises would be a cycle with its traceback
 
 
-def run(turn: Turn) -> Iterator[Chunk]:
+def run(turn: Turn) -> Generator[Chunk, None, None]:
     """Yield the turn's chunks, then exactly one ending: DONE, an exception, or one ERROR chunk."""
     try:
         turn.raise_ending()  # closed before it was begun

@@ -287,8 +287,8 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     output, reasoning = _count(usage, "completion_tokens"), _count(completion, "reasoning_tokens")
     spent, total = _count(usage, "prompt_tokens"), _count(usage, "total_tokens")
     # xAI leaves reasoning out of completion_tokens; the total tells.
-    if None not in (output, reasoning, spent) and reasoning and total == spent + output + reasoning:  # type: ignore[operator]
-        output = output + reasoning  # type: ignore[operator]
+    if output is not None and reasoning and spent is not None and total == spent + output + reasoning:
+        output += reasoning
     return Usage(
         input=spent,
         output=output,
