@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 
 import pytest
-from openai_server import OpenAIServer
+from openai_server import Answer, OpenAIServer
 
 import promptstream
 from promptstream import errors, providers
 from promptstream.providers import llama_server, weights
 from promptstream.values.chunk import Finish
 from promptstream.values.usage import Usage
+from promptstream.wire import causes
 from promptstream.wire import watch as watch_module
 from promptstream.wire.watch import Watch
 
@@ -40,8 +42,6 @@ def test_a_model_that_loads_slowly_does_not_outlast_the_total(monkeypatch, tmp_p
 
 def test_a_key_in_a_header_of_ones_own_is_secret_and_wins(monkeypatch):
     """However it is spelled, the given header is sent, and what the server quotes of it is masked."""
-    from openai_server import Answer
-
     with OpenAIServer(Answer(f"Incorrect API key provided: {KEY}", status=401)) as server:
         given = {"authorization": f"Bearer {KEY}"}
         provider = providers.get("openai", api_key="sk-another-key-0000", base_url=server.url, headers=given)
@@ -153,6 +153,16 @@ def test_what_cannot_work_is_refused_where_it_is_given(make):
     """Not in the middle of a turn, in place of the real error."""
     with pytest.raises((TypeError, ValueError, errors.ConfigError)):
         make()
+
+
+def test_a_cut_answer_is_told_without_the_names_of_exceptions():
+    """What a newcomer reads is a sentence, not a class of the standard library."""
+    with OpenAIServer(Answer("Half an ans", finish=None)) as server, pytest.raises(errors.Truncated) as caught:
+        providers.Compatible(server.url).send("Hi")
+    assert caught.value.response.text == "Half an ans"
+    assert "Exception" not in str(caught.value)
+    cut = causes.translate(http.client.HTTPException("the body ended before its last chunk."), "body", "host")
+    assert str(cut) == "The answer was cut: the body ended before its last chunk."
 
 
 def test_a_plain_message_keeps_its_refusal_and_its_thoughts():

@@ -55,14 +55,14 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
             if not left:
                 line_end = buffer.find(b"\n", at)
                 if line_end < 0:
-                    malformed = "A chunk's length line is endless." if end - at > _MAX_SIZE_LINE else ""
+                    malformed = "a chunk's length line is endless." if end - at > _MAX_SIZE_LINE else ""
                     break
                 line = buffer[at:line_end]
                 size = sizes.get(line)
                 if size is None:
                     size = _size(line)
                     if size is None:
-                        malformed = f"A chunk's length line reads {line[:20]!r}."
+                        malformed = f"a chunk's length line reads {line[:20]!r}."
                         break
                     if len(sizes) > _MAX_SIZES:
                         sizes.clear()
@@ -88,7 +88,7 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
                 if end - at < left:
                     break
                 if buffer[at : at + left] != b"\r\n":
-                    malformed = "A chunk is longer than its length line says."
+                    malformed = "a chunk is longer than its length line says."
                     break
                 at += left
                 left = 0
@@ -97,7 +97,7 @@ def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:
             yield found[0] if len(found) == 1 else b"".join(found)
         if malformed:  # only now: what came whole before it counts
             raise http.client.HTTPException(malformed)
-    raise http.client.HTTPException("The body ended before its last chunk.")
+    raise http.client.HTTPException("the body ended before its last chunk.")
 
 
 def _size(line: bytes) -> int | None:
@@ -112,5 +112,5 @@ def _read_trailers(buffer: bytes, read: Callable[[], bytes]) -> None:
     while not buffer.startswith((b"\r\n", b"\n")) and b"\r\n\r\n" not in buffer and b"\n\n" not in buffer:
         piece = read()
         if not piece or len(buffer) > _MAX_TRAILERS:
-            raise http.client.HTTPException("The body ended inside its trailers.")
+            raise http.client.HTTPException("the body ended inside its trailers.")
         buffer += piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 from collections.abc import Iterator
 
@@ -64,4 +65,5 @@ def detail(causes: list[BaseException]) -> str:
         return "timed out"
     bottom = causes[-1]
     said = "".join([character if character.isprintable() else " " for character in str(bottom)[:200]])
-    return f"{type(bottom).__name__}: {said}".rstrip(". :")
+    # A bare HTTPException is our own, of wire/body.py, and its name would tell a reader nothing.
+    return (said if type(bottom) is http.client.HTTPException else f"{type(bottom).__name__}: {said}").rstrip(". :")
