@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from promptstream.answer import Answer, Outcome
 from promptstream.errors import ConfigError, Unsupported
 from promptstream.exchange import encodable, exchange, fetch_json, prepare
+from promptstream.fallback import first_answering
 from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
-from promptstream.turn import Answer, Outcome, Turn, check_on_error
+from promptstream.turn import Turn, check_on_error
 from promptstream.values.chunk import Chunk
-from promptstream.values.message import Image, Message
-from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_parameters
+from promptstream.values.message import Document, Image, Message
+from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_models, check_parameters
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
 from promptstream.wire.retry import Retry
@@ -27,6 +30,12 @@ if TYPE_CHECKING:
 
     from promptstream.values.request import Parameters
     from promptstream.wire.transport import Transport
+
+
+_INSTEAD = {
+    "completion": " Use stream() or send().",
+    "model_fallback": " Only OpenRouter chooses among models=[…]; give a conversation fallback=[…] instead.",
+}
 
 
 class Provider:
@@ -65,7 +74,8 @@ class Provider:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What it can do: streaming, completion, tools, reasoning, images, json_schema, models."""
+        """What it can do: streaming, completion, tools, reasoning, images, documents, json_schema, models,
+        and model_fallback (``models=[…]``)."""
         return self.dialect.capabilities
 
     def stream(
@@ -73,6 +83,7 @@ class Provider:
         messages: str | Message | ChatRequest | Iterable[Message | Mapping[str, Any]],
         *,
         model: str | None = None,
+        models: Iterable[str] = (),
         tools: Iterable[ToolSpec | Mapping[str, Any]] = (),
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
@@ -84,6 +95,7 @@ class Provider:
 
         Args:
             messages: a user's text, messages (plain role/content dicts are fine), or a ChatRequest.
+            models: further models, in order, that the provider itself turns to where one cannot answer (OpenRouter).
             timeout: a Timeout, or seconds in total.
             cancel: a CancelToken or threading.Event that stops it from any thread.
             on_error: "raise", or "chunk" for one ERROR chunk in place of the exception.
@@ -93,7 +105,7 @@ class Provider:
             TypeError, ValueError: an unknown parameter, or one of the wrong type; a time limit not above 0.
             ConfigError: the messages or tools cannot be read.
         """
-        request = self._request(messages, model, tools, extra, parameters, streaming=True)
+        request = self._request(messages, model, models, tools, extra, parameters, streaming=True)
         return self._stream(request, timeout, cancel, on_error)
 
     def send(
@@ -102,6 +114,7 @@ class Provider:
         *,
         streaming: bool = True,
         model: str | None = None,
+        models: Iterable[str] = (),
         tools: Iterable[ToolSpec | Mapping[str, Any]] = (),
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
@@ -114,24 +127,51 @@ class Provider:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
             TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
-        request = self._request(messages, model, tools, extra, parameters, streaming=streaming)
+        request = self._request(messages, model, models, tools, extra, parameters, streaming=streaming)
         return self._stream(request, timeout, cancel, "raise").result()
 
-    def stream_completion(self, prompt: str, **options: Any) -> Stream:
-        """Stream a text completion, where the provider has them.
+    def stream_completion(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        models: Iterable[str] = (),
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        on_error: str = "raise",
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Stream:
+        """Stream how *prompt* goes on: a text completion, without roles, where the provider has them.
 
         Raises:
             Unsupported: it has none.
+            TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
-        raise Unsupported(f"{self.name} has no text completions here; use stream().")
+        request = self._completion(prompt, model, models, extra, parameters, streaming=True)
+        return self._stream(request, timeout, cancel, on_error)
 
-    def completion(self, prompt: str, **options: Any) -> Response:
-        """Give a whole text completion, where the provider has them.
+    def completion(
+        self,
+        prompt: str,
+        *,
+        streaming: bool = True,
+        model: str | None = None,
+        models: Iterable[str] = (),
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Response:
+        """Give the whole of how *prompt* goes on; ``streaming=False`` asks for it as one JSON body.
 
         Raises:
-            Unsupported: it has none.
+            Unsupported: the provider has no text completions.
+            StreamError: the answer is not whole; ``error.response`` is what came of it.
+            TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
-        raise Unsupported(f"{self.name} has no text completions here; use send().")
+        request = self._completion(prompt, model, models, extra, parameters, streaming=streaming)
+        return self._stream(request, timeout, cancel, "raise").result()
 
     def models(self) -> list[ModelInfo]:
         """List the models the provider offers.
@@ -140,14 +180,20 @@ class Provider:
             Unsupported: it cannot list them.
             StreamError: the list did not come.
         """
-        dialect = self.dialect
-        if "models" not in self.capabilities or not isinstance(dialect, Lister):
+        if "models" not in self.capabilities or not isinstance(self.dialect, Lister):
             raise Unsupported(f"{self.name} cannot list its models.")
+        listed: list[ModelInfo] = self._query("models")
+        return listed
+
+    def _query(self, name: str, *args: Any, **options: Any) -> Any:
+        """Make the unary call *name* of the dialect and give what it decodes of the answer."""
+        dialect = self.dialect
         watch = Watch(self.timeout)
         watch.start()
         try:
             prepare(dialect, watch)
-            return dialect.decode_models(fetch_json(self.dialect, self._get_transport(), dialect.models_call(), watch))
+            call = getattr(dialect, f"{name}_call")(*args, **options)
+            return getattr(dialect, f"decode_{name}")(fetch_json(dialect, self._get_transport(), call, watch))
         finally:
             watch.end()
 
@@ -172,6 +218,8 @@ class Provider:
             dialect = self.__dict__.get("dialect")
             if dialect is not None and name in dialect.extras:
                 return getattr(dialect, name)
+            if dialect is not None and name in dialect.queries:
+                return partial(self._query, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def turn(
@@ -182,16 +230,27 @@ class Provider:
         on_error: str,
         claim: Callable[[], ChatRequest],
         commit: Callable[[Response, Outcome], None],
+        fallback: Sequence[Provider] = (),
+        goes_on: bool = False,
     ) -> Turn:
-        """Make a turn on this provider, for a conversation.
+        """Make a turn on this provider, for a conversation; *fallback* is asked where it does not answer.
 
         Raises:
             ConfigError: *on_error* is neither "raise" nor "chunk".
         """
         answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None)
-        return Turn(watch, answer, claim, self._exchange, commit, check_on_error(on_error))
+        ask = self.ask
+        if fallback:
+            route = (self, *fallback)
+            ask = lambda request, watch: first_answering(route, request, watch)  # noqa: E731
+        return Turn(watch, answer, claim, ask, commit, check_on_error(on_error), goes_on)
 
-    def _exchange(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+    def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+        """Give the chunks of one request, for a turn.
+
+        Raises:
+            Unsupported: the provider cannot do what is asked for.
+        """
         dialect = self.dialect
         check_supported(dialect, request)
         if isinstance(dialect, Player):
@@ -212,13 +271,14 @@ class Provider:
         self,
         messages: Any,
         model: str | None,
+        models: Iterable[str],
         tools: Iterable[ToolSpec | Mapping[str, Any]],
         extra: Mapping[str, Any] | None,
         parameters: Mapping[str, Any],
         streaming: bool,
     ) -> ChatRequest:
         if isinstance(messages, ChatRequest):
-            if model or extra or parameters or tools != ():
+            if model or models != () or extra or parameters or tools != ():
                 raise ConfigError(
                     "A ChatRequest says all itself; give model, tools, extra and parameters to it instead."
                 )
@@ -226,13 +286,36 @@ class Provider:
         return ChatRequest(
             messages=read_messages(messages),
             model=model or self.model,
+            models=check_models(models),
             tools=_read_tools(tools),
             parameters=check_parameters(parameters),
             extra=dict(extra or {}),
             streaming=streaming,
         )
 
+    def _completion(
+        self,
+        prompt: str,
+        model: str | None,
+        models: Iterable[str],
+        extra: Mapping[str, Any] | None,
+        parameters: Mapping[str, Any],
+        streaming: bool,
+    ) -> ChatRequest:
+        if not isinstance(prompt, str) or not prompt:
+            raise ConfigError(f"prompt={prompt!r:.80}: give the text to go on from, as a string.")
+        return ChatRequest(
+            messages=(),
+            prompt=prompt,
+            model=model or self.model,
+            models=check_models(models),
+            parameters=check_parameters(parameters),
+            extra=dict(extra or {}),
+            streaming=streaming,
+        )
+
     def _stream(self, request: ChatRequest, timeout: Any, cancel: Any, on_error: str) -> Stream:
+        check_supported(self.dialect, request)
         watch = Watch(Timeout.of(timeout, self.timeout), cancel)
         return Stream(
             self.turn(model=request.model, watch=watch, on_error=on_error, claim=lambda: request, commit=_forget)
@@ -282,14 +365,19 @@ def check_supported(dialect: Dialect, request: ChatRequest) -> None:
     Raises:
         Unsupported: it cannot, so the answer would not be what was asked for.
     """
+    kinds = {type(part) for message in request.messages for part in message.parts}
     wanted = {
         "tools": bool(request.tools),
         "json_schema": "schema" in request.parameters,
-        "images": any(isinstance(part, Image) for message in request.messages for part in message.parts),
+        "images": Image in kinds,
+        "documents": Document in kinds,
+        "completion": request.prompt is not None,
+        "model_fallback": bool(request.models),
     }
     for capability, needed in wanted.items():
         if needed and capability not in dialect.capabilities:
-            raise Unsupported(f"{dialect.name} does not support {capability}; nothing was sent.")
+            hint = _INSTEAD.get(capability, "")
+            raise Unsupported(f"{dialect.name} does not support {capability}; nothing was sent.{hint}")
 
 
 def _forget(response: Response, outcome: Outcome) -> None:

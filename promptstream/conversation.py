@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from promptstream.answer import Outcome
 from promptstream.errors import ConfigError, ConversationBusy, ConversationClosed
 from promptstream.history import answered, next_id, partial, user_message
 from promptstream.providers.registry import resolve
 from promptstream.stream import Stream
-from promptstream.turn import Outcome, check_on_error
+from promptstream.turn import check_on_error
 from promptstream.values.message import Message, Part, ToolCall
 from promptstream.values.request import ChatRequest, check_parameters
 from promptstream.values.response import Response

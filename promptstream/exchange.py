@@ -35,7 +35,9 @@ def exchange(
     call = dialect.encode(request)
     yield Finish(warnings=call.warnings)
     handed_out = False
+    tried = 0
     while True:
+        tried += 1
         watch.attempts += 1
         try:
             chunks = _attempt(dialect, transport(), call, request, watch)
@@ -47,7 +49,7 @@ def exchange(
         except StreamError as error:
             _describe(error, dialect, watch)
             over = handed_out or not watch.resume()
-            delay = None if over else retry.delay(error, watch.attempts, watch.total.remaining())
+            delay = None if over else retry.delay(error, tried, watch.total.remaining())
             if delay is None:
                 raise
             if retry.on_retry is not None:
@@ -155,15 +157,20 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
     from promptstream.wire.events import iter_ndjson, iter_sse
 
     events = (iter_sse if dialect.framing == "sse" else iter_ndjson)(reply.chunks())
-    yield from dialect.decode(events.through(lambda each: _clocked(each, watch)))
+    yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
     if not watch.events and not events.tail:
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
 
 
-def _clocked(events: Iterator[Event], watch: Watch) -> Iterator[Event]:
+def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) -> Iterator[Event]:
     """Run the clocks while the server is waited for, and stop them while the consumer takes its time."""
     for event in events:
+        if event.event in keepalives:
+            yield event
+            continue
         watch.due = FOREVER
+        if not watch.events and watch.first_event is None:
+            watch.first_event = monotonic()
         watch.events += 1
         yield event
         watch.due = monotonic() + watch.idle

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterator
-from decimal import Decimal
 from time import monotonic
-from typing import Any, Literal
 
 import attrs
 
+from promptstream.answer import Answer, Outcome
 from promptstream.errors import (
     Cancelled,
     ConfigError,
@@ -23,140 +22,14 @@ from promptstream.errors import (
     StreamError,
     Truncated,
 )
-from promptstream.values.chunk import Chunk, ChunkType, Finish, InternalType, Opaque
-from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
+from promptstream.values.chunk import Chunk, ChunkType, InternalType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
-from promptstream.values.timing import Timing
-from promptstream.values.usage import Usage
 from promptstream.wire.watch import Watch
 
 _TEXT = ChunkType.TEXT
-Outcome = Literal["complete", "cancelled", "failed"]
-
-
-class Answer:
-    """Fold chunks into the answer so far. Any thread may read it; only the turn writes."""
-
-    def __init__(self, provider: str, model: str, cost: Decimal | None = None) -> None:
-        self.model: str | None = model or None
-        self.usage = Usage()
-        self.cost = cost
-        self.warnings: list[str] = []
-        self.finished = False
-        """True once the provider's finish signal, or its terminator after content, arrived."""
-        self.first: float | None = None
-        self.started: float | None = None
-        self.ended: float | None = None
-        self._provider = provider
-        self._parts: list[tuple[str, Any, dict[str, Any]]] = []
-        self._reason: str | None = None
-        self._raw_reason: str | None = None
-        self._request_id: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return "".join(self._pieces("text"))
-
-    @property
-    def reasoning(self) -> str:
-        """The reasoning so far."""
-        return "".join(self._pieces("reasoning"))
-
-    def _pieces(self, wanted: str) -> list[str]:
-        return [piece for kind, pieces, _ in self._parts if kind == wanted for piece in pieces]
-
-    def begin(self) -> None:
-        """Start the clock."""
-        self.started = monotonic()
-
-    def open_text(self) -> list[str]:
-        """Open a text part and give the list that its deltas go into."""
-        if self.first is None:
-            self.first = monotonic()
-        pieces: list[str] = []
-        self._parts.append(("text", pieces, {}))
-        return pieces
-
-    def add(self, chunk: Chunk) -> None:
-        """Fold in one chunk that is not text."""
-        kind = chunk.type
-        if kind is ChunkType.REASONING:
-            if not self._parts or self._parts[-1][0] != "reasoning":
-                self._parts.append(("reasoning", [], {}))
-            self._parts[-1][1].append(chunk.reasoning)
-        elif kind is ChunkType.TOOL_CALL:
-            self._parts.append(("tool_call", chunk.tool_call, {}))
-        elif isinstance(chunk, Finish):
-            self._finish(chunk)
-        elif isinstance(chunk, Opaque):
-            if not self._parts or self._parts[-1][0] != chunk.part:
-                self._parts.append((chunk.part, [], {}))
-            self._parts[-1][2].update(chunk.data)
-
-    def _finish(self, chunk: Finish) -> None:
-        if chunk.restart:
-            self.finished, self.usage, self._parts = False, Usage(), []
-            self._reason = self._raw_reason = self._request_id = None
-        if chunk.reason is not None:
-            self._reason, self._raw_reason = chunk.reason, chunk.raw_reason
-        if chunk.reason is not None or (chunk.sentinel and self._parts):
-            self.finished = True
-        self.model = chunk.model or self.model
-        self._request_id = self._request_id or chunk.request_id
-        self.usage = chunk.usage_seen or self.usage
-        self.cost = self.cost if chunk.cost is None else chunk.cost
-        self.warnings.extend(chunk.warnings)
-
-    def response(self, outcome: Outcome | None = None) -> Response:
-        """Give the answer as it stands, marked by how the turn ended, where it has."""
-        parts = [part for part in map(_part, self._parts) if part is not None]
-        complete = outcome == "complete"
-        reason = "cancelled" if outcome == "cancelled" else self._reason
-        mark = "failed" if outcome == "failed" else reason
-        calls = tuple(part for part in parts if isinstance(part, ToolCall))
-        texts = [part.text for part in parts if isinstance(part, Text)]
-        return Response(
-            text=texts[0] if len(texts) == 1 else "".join(texts),
-            reasoning=self.reasoning,
-            message=Message("assistant", parts, mark),
-            tool_calls=calls,
-            finish_reason=reason,
-            raw_finish_reason=self._raw_reason,
-            model=self.model,
-            provider=self._provider,
-            request_id=self._request_id,
-            usage=self.usage,
-            cost=self.cost,
-            timing=self._timing(sum(map(len, texts))),
-            warnings=tuple(self.warnings),
-            complete=complete,
-        )
-
-    def _timing(self, characters: int) -> Timing:
-        if self.started is None:
-            return Timing()
-        end = self.ended or monotonic()
-        spent = None if self.first is None else end - self.first
-        rate = self.usage.output / spent if self.usage.output and spent else None
-        return Timing(
-            first=None if self.first is None else self.first - self.started,
-            total=end - self.started,
-            chunks=sum(len(pieces) for kind, pieces, _ in self._parts if kind == "text"),
-            characters=characters,
-            tokens_per_second=rate,
-        )
-
-
-def _part(entry: tuple[str, Any, dict[str, Any]]) -> Part | None:
-    kind, content, metadata = entry
-    if kind == "tool_call":
-        return attrs.evolve(content, metadata=metadata or content.metadata) if isinstance(content, ToolCall) else None
-    text = "".join(content)
-    if not (text or metadata):
-        return None
-    return Reasoning(text, metadata or None) if kind == "reasoning" else Text(text, metadata or None)
+MAX_ROUNDS = 10
+"""Requests one turn sends where the provider pauses again and again."""
 
 
 def check_on_error(value: str) -> str:
@@ -183,6 +56,8 @@ class Turn:
     commit: Callable[[Response, Outcome], None]
     """Put the answer where it belongs, and let the conversation go."""
     on_error: str = "raise"
+    goes_on: bool = False
+    """Ask again by itself where the provider pauses: a conversation does."""
     response: Response | None = None
     """The answer, once the turn ended."""
     error: PromptStreamError | None = None
@@ -247,13 +122,17 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
     try:
         watch.start()
         watch.check()
-        request = turn.claim()
+        asked = request = turn.claim()
         claimed = True
-        source = turn.exchange(request, watch)
-        yield from _folded(source, answer, watch)
-        watch.check()
-        if not answer.finished:
-            raise Truncated("The answer was cut: it ended without the provider's finish signal.", phase="body")
+        while True:
+            source = turn.exchange(request, watch)
+            yield from _folded(source, answer, watch)
+            watch.check()
+            if not answer.finished:
+                raise Truncated("The answer was cut: it ended without the provider's finish signal.", phase="body")
+            if not (turn.goes_on and answer.paused and answer.rounds < MAX_ROUNDS):
+                break
+            request = attrs.evolve(request, messages=(*asked.messages, answer.next_round()))
     except (GeneratorExit, KeyboardInterrupt) as stop:
         _end(turn, source, "cancelled", claimed)
         why = "Ctrl-C was pressed" if isinstance(stop, KeyboardInterrupt) else "its loop was left"
@@ -288,6 +167,7 @@ def _folded(source: Iterator[Chunk], answer: Answer, watch: Watch) -> Iterator[C
             continue
         answer.add(chunk)
         if kind.__class__ is InternalType:
+            part = None  # another may have begun
             if answer.finished:
                 watch.finishing()
         else:
@@ -311,6 +191,7 @@ def _end(turn: Turn, source: Iterator[Chunk], outcome: Outcome, claimed: bool) -
         except Exception as error:  # the turn ends as it ends; what a source says on its way out is kept
             turn.answer.warnings.append(f"While the source was closed: {type(error).__name__}: {error}")
     turn.answer.ended = monotonic()
+    turn.answer.first_event = turn.watch.first_event
     turn.response = turn.answer.response(outcome)
     if not claimed:
         return

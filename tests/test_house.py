@@ -28,13 +28,16 @@ LAYERS = {
     "promptstream.wire": 2,
     "promptstream.providers": 3,
     "promptstream.exchange": 4,
+    "promptstream.answer": 2,
     "promptstream.turn": 4,
     "promptstream.stream": 5,
+    "promptstream.fallback": 4,
     "promptstream.client": 6,
     "promptstream.conversation": 7,
-    "promptstream": 8,
-    "promptstream.cli": 9,
-    "promptstream.__main__": 10,
+    "promptstream.opening": 8,
+    "promptstream": 9,
+    "promptstream.cli": 10,
+    "promptstream.__main__": 11,
 }
 """Imports run from the greater to the lesser number, and within one room."""
 CORE = {"attrs", "requests", "urllib3", "sseclient"}

@@ -9,12 +9,55 @@ from promptstream.providers.registry import Choice, choose, get, names, register
 if TYPE_CHECKING:
     from promptstream.client import Provider
 
-__all__ = ["Choice", "Compatible", "Local", "OpenAI", "Scripted", "choose", "get", "names", "register"]
+__all__ = [
+    "Anthropic",
+    "Choice",
+    "Compatible",
+    "Gemini",
+    "Local",
+    "Ollama",
+    "OpenAI",
+    "OpenRouter",
+    "Qwen",
+    "Scripted",
+    "choose",
+    "get",
+    "names",
+    "register",
+]
 
 
 def OpenAI(**options: Any) -> Provider:  # noqa: N802 - reads as the thing it makes
-    """Make the Provider of OpenAI; takes what :func:`get` takes."""
+    """Make the Provider of OpenAI; takes what :func:`get` takes, and ``api="responses"``."""
     return get("openai", **options)
+
+
+def Anthropic(**options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of Anthropic; takes what :func:`get` takes."""
+    return get("anthropic", **options)
+
+
+def Gemini(**options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of Google's Gemini; takes what :func:`get` takes, and ``api_version``."""
+    return get("gemini", **options)
+
+
+def OpenRouter(**options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of OpenRouter; takes what :func:`get` takes, and ``routing``, ``site_url``, ``site_title``.
+
+    It also has ``credits()`` and ``generation(id)``.
+    """
+    return get("openrouter", **options)
+
+
+def Ollama(**options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of an Ollama server; takes what :func:`get` takes, and ``keep_alive`` and ``options``."""
+    return get("ollama", **options)
+
+
+def Qwen(**options: Any) -> Provider:  # noqa: N802
+    """Make the Provider of Alibaba's Qwen; takes what :func:`get` takes, ``region`` and ``api="native"``."""
+    return get("qwen", **options)
 
 
 def Compatible(base_url: str, **options: Any) -> Provider:  # noqa: N802

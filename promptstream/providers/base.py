@@ -37,13 +37,20 @@ class Dialect(Protocol):
     capabilities: frozenset[str]
     extras: frozenset[str]
     """Names of public attributes that Provider hands through."""
+    queries: frozenset[str]
+    """Names of unary calls: ``credits`` means methods ``credits_call(…) -> Call`` and ``decode_credits(body)``."""
+    keepalives: frozenset[str]
+    """Names of events that only say that the connection lives: they feed no clock."""
     free: bool
     """True where an answer costs nothing."""
     secret: Secret
     """The key, to be scrubbed from what the provider says; "" where there is none."""
 
     def encode(self, request: ChatRequest) -> Call:
-        """Give the call for *request*; ConfigError where it cannot be said in this dialect."""
+        """Give the call for *request*; ConfigError or Unsupported where it cannot be said in this dialect.
+
+        A parameter that the provider or its model lacks is left out, with one warning on the call naming it.
+        """
         ...
 
     def decode(self, events: EventStream) -> Iterator[Chunk]:

@@ -6,20 +6,18 @@ speaks it: see compatible and local.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from promptstream.errors import ConfigError, ProtocolError, ProviderError
-from promptstream.providers.base import checked_headers, checked_key, checked_url
-from promptstream.providers.failures import http_error, said_error
+from promptstream.errors import ConfigError, ProtocolError
+from promptstream.providers.failures import said_error
 from promptstream.providers.openai_models import Rules, rules_for
 from promptstream.providers.openai_request import encode_body
 from promptstream.providers.toolcalls import ToolCalls
+from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import ToolCall
-from promptstream.values.request import Call, ChatRequest, ModelInfo
-from promptstream.values.secret import Secret
+from promptstream.values.request import Call, ChatRequest
 from promptstream.values.usage import Usage
 from promptstream.wire.events import EventStream, tail_data
 from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_quick
@@ -34,57 +32,33 @@ FINISH_REASONS = {
 }
 
 
-class OpenAIDialect:
+class OpenAIDialect(VendorDialect):
     """Speak Chat Completions to OpenAI itself."""
 
-    name: str = "openai"
-    framing: Literal["sse", "ndjson"] = "sse"
-    capabilities = frozenset({"streaming", "tools", "reasoning", "images", "json_schema", "models"})
-    extras: frozenset[str] = frozenset()
-    free = False
-
+    name = "openai"
+    capabilities = frozenset(
+        {"streaming", "completion", "tools", "reasoning", "images", "documents", "json_schema", "models"}
+    )
     default_model: ClassVar[str] = "gpt-5-mini"
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     url_variable: ClassVar[str] = "OPENAI_BASE_URL"
     key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
-    key_required: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        *,
-        api_key: str | None = None,
-        model: str | None = None,
-        base_url: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.secret = checked_key(api_key, self.key_variables, self.name, required=self.key_required)
-        self.model = model or self.default_model
-        url = base_url or os.environ.get(self.url_variable, "") or self.default_url
-        if not url:
-            raise ConfigError(f"{self.name} needs base_url=…, the server's address up to and with /v1.")
-        self.base_url = checked_url(url)
-        self._headers = {"Accept": "text/event-stream, application/json", **checked_headers(headers)}
-        own = [name for name in self._headers if name.lower() == "authorization"]
-        for name in own:  # a key all the same, and over any other
-            self._headers[name] = Secret(self._headers[name])
-            self.secret = Secret(self._headers[name].rpartition(" ")[2])
-        if self.secret and not own:
-            self._headers["Authorization"] = self.secret.prefixed("Bearer ")
 
     def rules(self, model: str) -> Rules:
         """Give what *model* refuses and how it wants things called."""
         return rules_for(model)
 
     def encode(self, request: ChatRequest) -> Call:
-        """Give the POST to ``/chat/completions``.
+        """Give the POST to ``/chat/completions``, or to ``/completions`` for a prompt.
 
         Raises:
             ConfigError: more than one choice is asked for, or a part cannot be sent.
         """
         body, warnings = encode_body(request, self.rules(request.model), self.name)
+        path = "/chat/completions" if request.prompt is None else "/completions"
         if body.get("n") not in (None, 1):
             raise ConfigError("n > 1 is not supported: one stream is one answer. Ask several times instead.")
-        return Call("POST", f"{self.base_url}/chat/completions", self._headers, body, tuple(warnings))
+        return Call("POST", f"{self.base_url}{path}", self._headers, body, tuple(warnings))
 
     def decode(self, events: EventStream) -> Iterator[Chunk]:
         """Turn events into chunks; stop at ``[DONE]``.
@@ -139,21 +113,6 @@ class OpenAIDialect:
             )
         yield from answer.feed(body, "message")
         yield from answer.end()  # the body itself came whole
-
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Give the error for an HTTP status."""
-        return http_error(self.name, self.secret, status, headers, body)
-
-    def models_call(self) -> Call:
-        """Give the GET of ``/models``."""
-        return Call("GET", f"{self.base_url}/models", self._headers)
-
-    def decode_models(self, body: Any) -> list[ModelInfo]:
-        """Turn the list of models into values."""
-        rows = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(rows, list):
-            raise ProtocolError(f"{self.name} answered something else than a list of models.", phase="decode")
-        return [ModelInfo(row["id"]) for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
 
 
 def _is_error(body: dict[str, Any]) -> bool:

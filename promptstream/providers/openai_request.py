@@ -1,29 +1,33 @@
-"""A request in, a Chat Completions body out."""
+"""A request in, a Chat Completions or text Completions body out."""
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from promptstream.errors import ConfigError
+from promptstream.errors import Unsupported
 from promptstream.providers.openai_models import Rules
-from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.providers.parameters import arguments_text, data_url, left_out, rename
+from promptstream.values.effort import Effort
+from promptstream.values.format import Format
+from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolResult
 from promptstream.values.request import ChatRequest
 
 _PLAIN = ("temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
+_OF_CHAT = {"tool_choice", "parallel_tools", "response_format", "schema", "reasoning"}
 
 
 def encode_body(request: ChatRequest, rules: Rules, provider: str) -> tuple[dict[str, Any], list[str]]:
     """Give the JSON body for *request*, and a warning for each parameter left out.
 
     Raises:
-        ConfigError: a message holds what this protocol cannot carry.
+        Unsupported: a message holds what this protocol cannot carry.
     """
     body: dict[str, Any] = {"model": request.model} if request.model else {}
-    body["messages"] = [encoded for message in request.messages for encoded in _message(message, rules, provider)]
+    if request.prompt is not None:
+        body["prompt"] = request.prompt
+    else:
+        body["messages"] = [encoded for message in request.messages for encoded in _message(message, rules, provider)]
     if request.tools:
         body["tools"] = [
             {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
@@ -39,56 +43,56 @@ def encode_body(request: ChatRequest, rules: Rules, provider: str) -> tuple[dict
 
 def _parameters(body: dict[str, Any], request: ChatRequest, rules: Rules) -> list[str]:
     given = dict(request.parameters)
-    warnings: list[str] = []
-    effort = _effort(given.pop("reasoning", None), warnings)
+    if request.prompt is not None:
+        warnings = left_out(_OF_CHAT & set(given), "a text completion")
+        given = {name: value for name, value in given.items() if name not in _OF_CHAT}
+        return warnings + _sampling(body, given, request, rules.refused, "max_tokens")
+    effort, warnings = _effort(Effort.of(given.get("reasoning")), request.who)
     refused = rules.refused
     if effort not in (None, "none") or (effort is None and rules.reasons_by_default):
         refused |= rules.refused_while_reasoning
-    for name in sorted(refused & set(given)):
-        del given[name]
-        warnings.append(f"{name} was left out: {request.model or 'the model'} does not take it.")
     if effort is not None:
         body["reasoning_effort"] = effort
-    for name in _PLAIN:
-        if name in given:
-            body[name] = given[name]
-    if "max_tokens" in given:
-        body[rules.limit] = given["max_tokens"]
+    warnings += _sampling(body, given, request, refused, rules.limit)
     if "tool_choice" in given:
-        body["tool_choice"] = _tool_choice(given["tool_choice"])
+        body["tool_choice"] = tool_choice(given["tool_choice"])
     if "parallel_tools" in given and request.tools:
         body["parallel_tool_calls"] = given["parallel_tools"]
-    if (wanted := _response_format(given)) is not None:
-        body["response_format"] = wanted
+    if (wanted := Format.of(given)) is not None:
+        body["response_format"] = _response_format(wanted)
     return warnings
 
 
-def _effort(reasoning: Any, warnings: list[str]) -> str | None:
-    if isinstance(reasoning, dict):
-        reasoning = reasoning.get("effort")
-    if isinstance(reasoning, str):
-        return reasoning
-    if reasoning is False:
-        return "none"
-    if reasoning not in (None, True):
-        warnings.append("reasoning was left out: this provider takes an effort (low, medium, high), not a budget.")
-    return None
+def _sampling(
+    body: dict[str, Any], given: dict[str, Any], request: ChatRequest, refused: frozenset[str], limit: str
+) -> list[str]:
+    lacking = refused & set(given)
+    taken = {name: value for name, value in given.items() if name not in lacking}
+    body.update(rename(taken, {name: name for name in _PLAIN} | {"max_tokens": limit}))
+    return left_out(lacking, request.who)
 
 
-def _tool_choice(choice: Any) -> Any:
+def _effort(wanted: Effort | None, who: str) -> tuple[str | None, list[str]]:
+    if wanted is None or (wanted.level is None and wanted.budget is None):
+        return None, []
+    if wanted.level is None:
+        return None, left_out(["reasoning"], who, "takes an effort (low, medium, high), not a budget")
+    return wanted.level, []
+
+
+def tool_choice(choice: Any) -> Any:
+    """Give ``tool_choice`` as Chat Completions wants it: a mode, or the one tool by name."""
     if choice in ("auto", "required", "none") or not isinstance(choice, str):
         return choice
     return {"type": "function", "function": {"name": choice}}
 
 
-def _response_format(given: dict[str, Any]) -> Any:
-    wanted = given.get("response_format")
-    if (schema := given.get("schema")) is not None:
-        name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(schema.get("title", "answer")), flags=re.ASCII)[:64]
-        return {"type": "json_schema", "json_schema": {"name": name.strip("_") or "answer", "schema": schema}}
-    if isinstance(wanted, str):
-        return {"type": {"json": "json_object"}.get(wanted, wanted)}
-    return wanted
+def _response_format(wanted: Format) -> Any:
+    if wanted.raw is not None:
+        return wanted.raw
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": wanted.name, "schema": wanted.schema}}
 
 
 def _message(message: Message, rules: Rules, provider: str) -> Iterator[dict[str, Any]]:
@@ -108,19 +112,12 @@ def _assistant(message: Message) -> dict[str, Any]:
     encoded: dict[str, Any] = {"role": "assistant", "content": message.text or None}
     if message.tool_calls:
         encoded["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments_text(call)}}
             for call in message.tool_calls
         ]
     elif not message.text:
         encoded["content"] = ""
     return encoded
-
-
-def _arguments(call: ToolCall) -> str:
-    if call.arguments is None:
-        return call.raw_arguments or "{}"
-    # The provider's own text where there is one: numbers and key order stay as they were.
-    return call.raw_arguments or json.dumps(call.arguments, ensure_ascii=False)
 
 
 def _content(message: Message, provider: str) -> str | list[dict[str, Any]]:
@@ -133,15 +130,8 @@ def _part(part: Any, provider: str) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, Image):
-        image = {"url": part.url or _data_url(part, "image/png")}
+        image = {"url": part.url or data_url(part)}
         return {"type": "image_url", "image_url": image | ({"detail": part.detail} if part.detail else {})}
     if isinstance(part, Document) and part.data is not None:
-        name = part.name or "document.pdf"
-        return {"type": "file", "file": {"filename": name, "file_data": _data_url(part, "application/pdf")}}
-    raise ConfigError(f"{provider} does not take a {type(part).__name__} of this kind in a user's message.")
-
-
-def _data_url(part: Image | Document, media_type: str) -> str:
-    if part.data is None:
-        raise ConfigError(f"The {type(part).__name__} has neither url nor data.")
-    return f"data:{part.media_type or media_type};base64,{base64.b64encode(part.data).decode()}"
+        return {"type": "file", "file": {"filename": part.name or "document.pdf", "file_data": data_url(part)}}
+    raise Unsupported(f"{provider} does not take a {type(part).__name__} of this kind in a user's message.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,21 +34,72 @@ class Entry:
     """A regular expression of model names that are unmistakably its own."""
     url_variable: str = ""
     host: str = ""
-    """The vendor's own host, the only one that a key from the environment goes to unasked."""
+    """The vendor's own host (and those below it), the only one that a key from the environment goes to unasked."""
+    apis: Mapping[str, str] = attrs.field(factory=dict)
+    """The factories of other protocols it speaks, by what ``api=`` calls them."""
+
+    def dialect(self, api: str | None = None) -> Callable[..., Dialect]:
+        """Import and give the dialect for *api*, or the ordinary one.
+
+        Raises:
+            ConfigError: there is no such protocol.
+        """
+        if api not in (None, "chat", *self.apis):
+            raise ConfigError(f"api={api!r:.40}: give one of chat, {', '.join(self.apis)}.")
+        module, _, attribute = self.apis.get(api or "", self.factory).partition(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
 
 
+_DIALECTS = "promptstream.providers"
 BUILT_IN: dict[str, Entry] = {
     "openai": Entry(
-        "promptstream.providers.openai:OpenAIDialect",
+        f"{_DIALECTS}.openai:OpenAIDialect",
         keys=("OPENAI_API_KEY",),
-        models=r"(gpt-\d|o\d(-|$)|chatgpt-)",
+        models=r"(gpt-\d|o\d(-|$)|chatgpt-|ft:)[^/]*$",
         url_variable="OPENAI_BASE_URL",
         host="api.openai.com",
+        apis={"responses": f"{_DIALECTS}.openai_responses:ResponsesDialect"},
     ),
-    "compatible": Entry("promptstream.providers.compatible:CompatibleDialect"),
-    "local": Entry("promptstream.providers.local:LocalDialect"),
-    "scripted": Entry("promptstream.providers.scripted:ScriptedDialect"),
+    "anthropic": Entry(
+        f"{_DIALECTS}.anthropic:AnthropicDialect",
+        keys=("ANTHROPIC_API_KEY",),
+        models=r"claude-[^/]*$",
+        url_variable="ANTHROPIC_BASE_URL",
+        host="api.anthropic.com",
+    ),
+    "gemini": Entry(
+        f"{_DIALECTS}.gemini:GeminiDialect",
+        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        models=r"(models/)?gemini-[^/]*$",
+        url_variable="GOOGLE_GEMINI_BASE_URL",
+        host="generativelanguage.googleapis.com",
+    ),
+    "openrouter": Entry(
+        f"{_DIALECTS}.openrouter:OpenRouterDialect",
+        keys=("OPENROUTER_API_KEY",),
+        models=r"~?[\w.-]+/[\w.-]+(:\w+)?$",
+        url_variable="OPENROUTER_BASE_URL",
+        host="openrouter.ai",
+    ),
+    "ollama": Entry(
+        f"{_DIALECTS}.ollama:OllamaDialect",
+        models=r"[\w.-]+:[\w.-]+$",
+        url_variable="OLLAMA_HOST",
+        host="ollama.com",
+    ),
+    "qwen": Entry(
+        f"{_DIALECTS}.qwen:QwenDialect",
+        keys=("DASHSCOPE_API_KEY",),
+        models=r"(qwen[\d.]*|qwq|qvq)(-\w+)*-(max|plus|turbo|flash|long)\b",
+        url_variable="DASHSCOPE_HTTP_BASE_URL",
+        host="aliyuncs.com",
+        apis={"native": f"{_DIALECTS}.qwen_native:QwenNativeDialect"},
+    ),
+    "compatible": Entry(f"{_DIALECTS}.compatible:CompatibleDialect"),
+    "local": Entry(f"{_DIALECTS}.local:LocalDialect"),
+    "scripted": Entry(f"{_DIALECTS}.scripted:ScriptedDialect"),
 }
+"""In the order in which they are chosen by the keys at hand."""
 _registered: dict[str, Callable[..., Dialect]] = {}
 
 
@@ -69,9 +121,9 @@ def get(name: str, /, *args: Any, **options: Any) -> Provider:
     """Make a Provider.
 
     Args:
-        name: openai, compatible, local, scripted, or a registered name.
-        options: ``api_key``, ``model``, ``base_url``, ``headers``; for the wire ``timeout``,
-            ``retry``, ``verify``, ``cert``, ``proxies``.
+        name: openai, anthropic, gemini, openrouter, ollama, qwen, compatible, local, scripted, or a registered name.
+        options: ``api_key``, ``model``, ``base_url``, ``headers``, ``api`` (openai: "responses", qwen: "native");
+            what the provider takes besides; for the wire ``timeout``, ``retry``, ``verify``, ``cert``, ``proxies``.
 
     Raises:
         ProviderNotFound: no provider has that name.
@@ -80,7 +132,7 @@ def get(name: str, /, *args: Any, **options: Any) -> Provider:
     """
     from promptstream.client import Provider
 
-    factory = _factory(name)
+    factory = _factory(name, options)
     wire = {key: options.pop(key) for key in _WIRE if key in options}
     try:
         dialect = factory(*args, **options)
@@ -99,15 +151,12 @@ def _suggest(factory: Callable[..., Dialect], error: TypeError) -> str:
     return (nearest(wrong[1], known) if wrong else "") + f" Known: {', '.join(known)}."
 
 
-def _factory(name: str) -> Callable[..., Dialect]:
+def _factory(name: str, options: dict[str, Any]) -> Callable[..., Dialect]:
     if name in _registered:
         return _registered[name]
     entry = BUILT_IN.get(name)
     if entry is not None:
-        from importlib import import_module
-
-        module, _, attribute = entry.factory.partition(":")
-        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+        return entry.dialect(options.pop("api", None) if entry.apis else None)
     from importlib.metadata import entry_points  # slow: only on a miss
 
     for point in entry_points(group=ENTRY_POINTS):
@@ -154,9 +203,12 @@ def choose(model: str | None = None) -> Choice:
 def _kept_at_home(name: str, reason: str) -> Choice:
     entry = BUILT_IN[name]
     url = os.environ.get(entry.url_variable)
+    if not any(os.environ.get(key) for key in entry.keys):
+        return Choice(name, reason)  # nothing that could be given away
     host = (_host(url) if url else None) or entry.host
     clear = url is not None and url.startswith("http://")
-    if (host != entry.host or clear) and not is_loopback(host):
+    at_home = host == entry.host or host.endswith(f".{entry.host}")
+    if (not at_home or clear) and not is_loopback(host):
         raise ConfigError(
             f"{entry.url_variable} points to {'http://' if clear else ''}{host}. "
             f"To send {entry.keys[0]} there, name it: provider={name!r}."

@@ -32,6 +32,8 @@ class ScriptedDialect(Dialect):
     framing: Literal["sse", "ndjson"] = "sse"
     capabilities = frozenset({"streaming", "tools", "reasoning", "images", "json_schema"})
     extras = frozenset({"requests"})
+    queries: frozenset[str] = frozenset()
+    keepalives: frozenset[str] = frozenset()
     free = True
     secret = Secret("")
 
@@ -67,6 +69,7 @@ class ScriptedDialect(Dialect):
                 watch.sleep(step, clocks=True)
                 continue
             watch.due = FOREVER
+            watch.first_event = watch.first_event or monotonic()
             watch.events += 1
             if isinstance(step, str):
                 yield Chunk(ChunkType.TEXT, step, model=self.model)

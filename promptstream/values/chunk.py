@@ -148,6 +148,10 @@ class Finish(Chunk):
     """The protocol's terminator arrived."""
     restart: bool = False
     """What came before this was of an attempt that failed and handed nothing out."""
+    pause: bool = False
+    """The provider wants to be asked again with what came so far, to go on from there."""
+    provider: str | None = None
+    """Who answers from here on, where another provider is asked; ``cost`` then starts anew."""
     usage_seen: Usage | None = None
     cost: Decimal | None = None
     request_id: str | None = None
@@ -161,5 +165,7 @@ class Opaque(Chunk):
     type: ChunkType | InternalType = InternalType.OPAQUE
     part: str = "text"
     """"text", "reasoning" or "tool_call"; a part of that kind is opened where none is in progress."""
+    new: bool = False
+    """True where a part begins here, whatever is in progress: what follows must not be merged with it."""
     data: Mapping[str, Any] = attrs.field(factory=dict)
     """Keyed by provider."""

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
+from os.path import basename
 from typing import Any, ClassVar
 
 import attrs
 
+from promptstream.values.media import media_type
+
 ROLES = ("system", "user", "assistant", "tool")
+
+
+def _read_file(path: str | PathLike[str]) -> tuple[bytes, str | None]:
+    with open(path, "rb") as file:
+        data = file.read()
+    return data, media_type(data, fspath(path))
 
 
 @attrs.frozen
@@ -40,6 +50,19 @@ class Image:
     detail: str | None = None
     metadata: Mapping[str, Any] | None = None
 
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], *, detail: str | None = None) -> Image:
+        """Read an image from a file; its media type is told by what the file begins with.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it holds no image.
+        """
+        data, kind = _read_file(path)
+        if not (kind or "").startswith("image/"):
+            raise ValueError(f"{fspath(path)} holds no image that is known here ({kind or 'unknown type'}).")
+        return cls(data=data, media_type=kind, detail=detail)
+
 
 @attrs.frozen
 class Document:
@@ -51,6 +74,16 @@ class Document:
     media_type: str | None = None
     name: str | None = None
     metadata: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> Document:
+        """Read a document from a file and keep its name.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        data, kind = _read_file(path)
+        return cls(data=data, media_type=kind, name=basename(fspath(path)))
 
 
 @attrs.frozen

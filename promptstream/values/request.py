@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 import attrs
 
+from promptstream.values.effort import Effort
+from promptstream.values.format import Format
 from promptstream.values.message import Message
 from promptstream.values.names import nearest
 
@@ -39,6 +41,7 @@ def check_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         TypeError: an unknown name (with the nearest right one) or a value of the wrong type.
+        ValueError: a value of the right type that means nothing.
     """
     checked: dict[str, Any] = {}
     for name, value in given.items():
@@ -52,7 +55,23 @@ def check_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
         if (wanted := _wanted(name, value)) is not None:
             raise TypeError(f"{name}={value!r:.80}: give {wanted}.")
         checked[name] = value
+    Effort.of(checked.get("reasoning"))
+    Format.of(checked)
     return checked
+
+
+def check_models(models: Any) -> tuple[str, ...]:
+    """Give the names of *models*, in the order in which they are to be tried.
+
+    Raises:
+        TypeError: it is not a list of names.
+    """
+    if isinstance(models, str) or not isinstance(models, Iterable):
+        raise TypeError(f"models={models!r:.80}: give a list of names.")
+    names = tuple(models)
+    if not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"models={list(names)!r:.80}: each is the name of a model.")
+    return names
 
 
 def _wanted(name: str, value: Any) -> str | None:
@@ -120,6 +139,15 @@ class ChatRequest:
     """Goes into the request body verbatim, over everything else."""
     streaming: bool = True
     """False asks for one JSON body."""
+    models: tuple[str, ...] = ()
+    """What the provider may answer with, in order, where ``model`` cannot (capability "model_fallback")."""
+    prompt: str | None = None
+    """Of a text completion: the text to go on from; ``messages`` is empty then (capability "completion")."""
+
+    @property
+    def who(self) -> str:
+        """The model as a warning names it."""
+        return self.model or "the model"
 
 
 @attrs.frozen(eq=False)

@@ -59,7 +59,11 @@ class Timing:
     characters: int = 0
     """Characters of text, as ``len()`` counts them."""
     tokens_per_second: float | None = None
-    """Output tokens per second after the first text; None where the usage is unknown."""
+    """Output tokens per second, from the first text or thought on; None where the usage is unknown."""
+    first_event: float | None = None
+    """From the first request to the first data event, which may show nothing."""
+    first_reasoning: float | None = None
+    """From the first request to the first thought; None where the provider shows none."""
 
     def to_dict(self) -> dict[str, float | int | None]:
         """Give the fields as a JSON-safe dict."""

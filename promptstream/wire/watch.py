@@ -120,12 +120,16 @@ class Watch:
         self.idle = FOREVER if timeout.idle is None else timeout.idle
         self.events = 0
         """Data events of the current attempt; the reader counts them and moves ``due``."""
+        self.first_event: float | None = None
+        """When the first of them came, as ``monotonic`` tells it."""
         self.attempts = 0
         """Attempts begun, for errors to tell."""
         self._limit: Stop = "connect"
         self._cancel = cancel
         self.event = cancel if isinstance(cancel, threading.Event) else None
         self._reason = ""
+        self._called_off = False
+        """True once the user wants no more, also where a clock had stopped the watch before."""
         self._forget: Callable[[], None] | None = None
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
@@ -222,10 +226,10 @@ class Watch:
         if self.stopped:
             raise self.error()
 
-    def resume(self) -> bool:
-        """Tell whether another attempt may be made; a connect clock that ran out does not forbid it."""
+    def resume(self, *forgiven: Stop) -> bool:
+        """Tell whether another attempt may be made: what ran out may be the connect clock, or one of *forgiven*."""
         with self._lock:
-            if self.stopped == "connect":
+            if self.stopped == "connect" or (self.stopped in forgiven and not self._called_off):
                 self.stopped, self.due, self._wake = None, FOREVER, None
             resumed = self.stopped is None
         _watchdog.add(self)  # which looks no more after what has stopped
@@ -250,6 +254,7 @@ class Watch:
     def cancel(self, reason: str = "") -> None:
         """Stop the turn for the user."""
         self._reason = self._reason or reason
+        self._called_off = True
         self.stop("cancelled")
 
     def stop(self, why: Stop) -> None:

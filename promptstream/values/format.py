@@ -1,0 +1,60 @@
+"""``response_format=`` and ``schema=`` in, the form that an answer is asked for out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Format:
+    """Ask for JSON: any object, or one of a JSON Schema; ``raw`` is a form that only the provider knows."""
+
+    schema: Mapping[str, Any] | None = None
+    name: str = "answer"
+    """What the schema is called: letters, digits, underscores and hyphens, at most 64."""
+    strict: bool | None = None
+    raw: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Format | None:
+        """Read checked parameters; None where plain text is asked for.
+
+        Raises:
+            ValueError: the form is not "text", "json" or a dict, or both are given and do not agree.
+        """
+        wanted, schema = parameters.get("response_format"), parameters.get("schema")
+        if isinstance(wanted, Mapping):
+            if schema is not None:
+                raise ValueError("response_format= and schema= are both given; give one of them.")
+            return cls._of_dict(wanted)
+        if wanted not in (None, "text", "json", "json_object", "json_schema"):
+            raise ValueError(
+                f"response_format={wanted!r:.80}: give 'text', 'json' or a dict; a JSON Schema as schema=."
+            )
+        if schema is not None:
+            if wanted == "text":
+                raise ValueError("response_format='text' and schema= contradict each other; give one of them.")
+            return cls(schema, _name(schema.get("title")))
+        if wanted == "json_schema":
+            raise ValueError("response_format='json_schema' needs the JSON Schema as schema=.")
+        return None if wanted in (None, "text") else cls()
+
+    @classmethod
+    def _of_dict(cls, wanted: Mapping[str, Any]) -> Format | None:
+        kind, inner = wanted.get("type"), wanted.get("json_schema")
+        if kind == "text":
+            return None
+        if kind == "json_object":
+            return cls()
+        if kind == "json_schema" and isinstance(inner, Mapping) and isinstance(inner.get("schema"), Mapping):
+            return cls(inner["schema"], _name(inner.get("name")), inner.get("strict"), wanted)
+        return cls(raw=wanted)
+
+
+def _name(title: Any) -> str:
+    name = re.sub(r"[^a-zA-Z0-9_-]+", "_", title, flags=re.ASCII)[:64].strip("_") if isinstance(title, str) else ""
+    return name or "answer"
