@@ -800,11 +800,13 @@ def test_an_error_of_the_list_of_models_is_the_error_that_a_turn_would_raise(net
 
 
 def test_what_a_provider_lacks_is_unsupported_before_anything_is_sent(net):
-    """Text completions here, and models of a script, do not exist."""
-    with providers.get("openai", api_key=KEY) as provider:
+    """Text completions and models of a script, and a choice of models at OpenAI, do not exist."""
+    with providers.get("scripted") as provider:
         for verb in (provider.stream_completion, provider.completion):
-            with pytest.raises(Unsupported, match="openai"):
+            with pytest.raises(Unsupported, match="scripted"):
                 verb("Once upon")
-    with providers.get("scripted") as provider, pytest.raises(Unsupported, match="scripted"):
-        provider.models()
+        with pytest.raises(Unsupported, match="scripted"):
+            provider.models()
+    with providers.get("openai", api_key=KEY) as provider, pytest.raises(Unsupported, match="fallback="):
+        provider.stream("Hi", models=["a", "b"])
     assert len(net.calls) == 0

@@ -71,9 +71,7 @@ def test_an_unmistakable_model_chooses_its_provider(model, with_local):
     assert model in choice.reason
 
 
-@pytest.mark.parametrize(
-    "model", ["llama-3", "my-gpt-4", "o3mini", "ollama", "gpt-oss", "omni-3", "", None]
-)
+@pytest.mark.parametrize("model", ["llama-3", "my-gpt-4", "o3mini", "ollama", "gpt-oss", "omni-3", "", None])
 def test_any_other_model_leaves_the_choice_to_the_keys(model, monkeypatch, with_local):
     """What is not unmistakable chooses nothing."""
     assert providers.choose(model).name == "local"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,6 +46,16 @@ def data_url(part: Image | Document) -> str:
     """
     data, kind = encoded_data(part)
     return f"data:{kind};base64,{data}"
+
+
+def portable_id(call_id: str, longest: int = 64) -> str:
+    """Give a tool call's id as any provider takes it: as it is where that fits, else one that always stands for it.
+
+    A history that moves from one provider to another holds ids in the first one's style.
+    """
+    if len(call_id) <= longest and re.fullmatch(r"[a-zA-Z0-9_-]+", call_id):
+        return call_id
+    return f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:24]}"
 
 
 def arguments_text(call: ToolCall) -> str:

@@ -101,6 +101,13 @@ def whole_call(call_id: str, name: str, raw: str) -> ToolCall:
     return ToolCall(call_id, name, arguments, raw, problem)
 
 
+def new_id() -> str:
+    """Give an id for a call that the provider gave none; it is never sent back to that provider as its own."""
+    from uuid import uuid4
+
+    return f"call_{uuid4().hex[:24]}"
+
+
 def _mended(value: Any) -> Any:
     """Mend every string in a JSON value: escapes can spell halves of surrogate pairs."""
     if isinstance(value, str):
