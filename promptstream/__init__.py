@@ -15,9 +15,10 @@ from __future__ import annotations
 from promptstream import errors, providers
 from promptstream._version import __version__
 from promptstream.client import Provider
-from promptstream.conversation import Conversation, chat
-from promptstream.conversation import open as open
+from promptstream.conversation import Conversation
 from promptstream.errors import PromptStreamError, StreamError
+from promptstream.opening import chat
+from promptstream.opening import open as open
 from promptstream.packs.pack import Pack, load
 from promptstream.stream import Stream
 from promptstream.values.chunk import Chunk, ChunkType

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from time import monotonic
 from typing import Any, Literal
@@ -26,6 +27,8 @@ class Answer:
         self.usage = Usage()
         self.cost = cost
         self.warnings: list[str] = []
+        self.wants_json = False
+        """True where the answer is to be read as JSON."""
         self.rounds = 1
         self.paused = False
         """True where the provider wants to be asked again with what came so far."""
@@ -126,11 +129,13 @@ class Answer:
         mark = "failed" if outcome == "failed" else reason
         calls = tuple(part for part in parts if isinstance(part, ToolCall))
         texts = [part.text for part in parts if isinstance(part, Text)]
+        text = texts[0] if len(texts) == 1 else "".join(texts)
         return Response(
-            text=texts[0] if len(texts) == 1 else "".join(texts),
+            text=text,
             reasoning=self.reasoning,
             message=Message("assistant", parts, mark),
             tool_calls=calls,
+            parsed=self._parsed(text) if complete and self.wants_json and not calls else None,
             finish_reason=reason,
             raw_finish_reason=self._raw_reason,
             model=self.model,
@@ -146,6 +151,13 @@ class Answer:
 
     def _message_parts(self) -> list[Part]:
         return [part for part in map(_part, self._parts) if part is not None]
+
+    def _parsed(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            self.warnings.append(f"The answer is not the JSON that was asked for: {error}")
+            return None
 
     def _timing(self, characters: int) -> Timing:
         if self.started is None:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from promptstream.answer import Answer, Outcome
+from promptstream.capabilities import check_supported
 from promptstream.errors import ConfigError, Unsupported
 from promptstream.exchange import encodable, exchange, fetch_json, prepare
 from promptstream.fallback import first_answering
+from promptstream.history import read_messages
 from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
 from promptstream.turn import Turn, check_on_error
 from promptstream.values.chunk import Chunk
-from promptstream.values.message import Document, Image, Message
+from promptstream.values.message import Message
 from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_models, check_parameters
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
@@ -30,12 +32,6 @@ if TYPE_CHECKING:
 
     from promptstream.values.request import Parameters
     from promptstream.wire.transport import Transport
-
-
-_INSTEAD = {
-    "completion": " Use stream() or send().",
-    "model_fallback": " Only OpenRouter chooses among models=[…]; give a conversation fallback=[…] instead.",
-}
 
 
 class Provider:
@@ -322,31 +318,6 @@ class Provider:
         )
 
 
-def read_messages(
-    messages: str | Message | Iterable[Message | Mapping[str, Any]], *, needed: bool = True
-) -> tuple[Message, ...]:
-    """Give messages as values: from a user's text, from messages, or from plain dicts.
-
-    Raises:
-        ConfigError: there are none, or one cannot be read; the text says which and why.
-    """
-    if isinstance(messages, str):
-        messages = (Message("user", messages),)
-    elif isinstance(messages, (Message, Mapping)):
-        messages = (messages,)
-    if not isinstance(messages, Iterable):
-        raise ConfigError(f"messages={messages!r:.80}: give a string, or a list of messages.")
-    read = []
-    for number, message in enumerate(messages):
-        try:
-            read.append(message if isinstance(message, Message) else Message.from_dict(message))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"messages[{number}]: {error}") from None
-    if needed and not read:
-        raise ConfigError("There is no message to answer: messages is empty.")
-    return tuple(read)
-
-
 def _read_tools(tools: Iterable[ToolSpec | Mapping[str, Any]]) -> tuple[ToolSpec, ...]:
     if isinstance(tools, (str, ToolSpec, Mapping)) or not isinstance(tools, Iterable):
         raise ConfigError(f"tools={tools!r:.80}: give a list of ToolSpec.")
@@ -357,27 +328,6 @@ def _read_tools(tools: Iterable[ToolSpec | Mapping[str, Any]]) -> tuple[ToolSpec
         except (TypeError, ValueError) as error:
             raise ConfigError(f"tools[{number}]: {error}") from None
     return tuple(read)
-
-
-def check_supported(dialect: Dialect, request: ChatRequest) -> None:
-    """Check that the provider can do what *request* asks for.
-
-    Raises:
-        Unsupported: it cannot, so the answer would not be what was asked for.
-    """
-    kinds = {type(part) for message in request.messages for part in message.parts}
-    wanted = {
-        "tools": bool(request.tools),
-        "json_schema": "schema" in request.parameters,
-        "images": Image in kinds,
-        "documents": Document in kinds,
-        "completion": request.prompt is not None,
-        "model_fallback": bool(request.models),
-    }
-    for capability, needed in wanted.items():
-        if needed and capability not in dialect.capabilities:
-            hint = _INSTEAD.get(capability, "")
-            raise Unsupported(f"{dialect.name} does not support {capability}; nothing was sent.{hint}")
 
 
 def _forget(response: Response, outcome: Outcome) -> None:

@@ -1,17 +1,17 @@
-"""What a user holds: open a pack or just chat, stream turns, keep the history."""
+"""A provider and a prompt in, what a user holds out: turns streamed, their history kept."""
 
 from __future__ import annotations
 
 import threading
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from promptstream.answer import Outcome
+from promptstream.capabilities import check_supported
 from promptstream.errors import ConfigError, ConversationBusy, ConversationClosed
-from promptstream.history import answered, next_id, partial, user_message
-from promptstream.providers.registry import resolve
+from promptstream.history import Attachment, answered, next_id, partial, user_message
 from promptstream.stream import Stream
 from promptstream.turn import check_on_error
 from promptstream.values.message import Message, Part, ToolCall
@@ -22,141 +22,13 @@ from promptstream.values.usage import Usage
 from promptstream.wire.watch import CancelToken, Watch
 
 if TYPE_CHECKING:
-    import os
-
     from typing_extensions import Unpack
 
     from promptstream.client import Provider
-    from promptstream.packs.pack import Pack
     from promptstream.values.request import Parameters
-    from promptstream.wire.retry import Retry
 
 UNWIND = 1.0
 """Seconds a new turn waits for a cancelled one that still unwinds in another thread."""
-
-
-def open(
-    pack: str | os.PathLike[str] | Mapping[str, Any] | Pack,
-    /,
-    prompt: str | None = None,
-    *,
-    provider: str | Provider | None = None,
-    model: str | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    variables: Mapping[str, Any] | None = None,
-    conversation_id: str | None = None,
-    timeout: Timeout | float | None = None,
-    retry: Retry | None = None,
-    keep_partial: bool = True,
-    on_error: str = "raise",
-    strict: bool = False,
-    extra: Mapping[str, Any] | None = None,
-    **parameters: Unpack[Parameters],
-) -> Conversation:
-    """Open a conversation on a prompt of a pack. Checks all it can, and sends nothing.
-
-    Args:
-        pack: a path, a dict or a loaded Pack.
-        prompt: its name; may be left out where the pack has one prompt.
-        provider: a name or a Provider; else the pack's, else what the model's name or the keys at hand say.
-            The pack's provider and model count where neither *provider* nor *base_url* is given.
-        variables: values for the pack's ``{{variables}}``, over its defaults.
-        timeout: a Timeout, or seconds in total for each turn.
-        keep_partial: keep what had come of an answer that you stopped.
-        on_error: "raise", or "chunk" for one ERROR chunk in place of the exception.
-        strict: refuse a pack with any finding, not only with those that matter here.
-        extra: goes into every request body verbatim.
-        parameters: temperature, max_tokens and the like, over the pack's.
-
-    Raises:
-        PackError: the pack cannot be used (PromptNotFound: it has no such prompt).
-        ConfigError: the provider cannot be made (ProviderNotFound, MissingKey).
-        TypeError, ValueError: an unknown parameter, or one of the wrong type; a time limit not above 0.
-    """
-    from promptstream.packs.pack import load
-
-    loaded = load(pack, strict=strict)
-    chosen = loaded.prompt(prompt)
-    wanted = loaded.provider
-    if provider is None and base_url is None and wanted is not None:
-        provider, model = wanted.name, model or wanted.model
-    checked = {**chosen.parameters, **check_parameters(parameters)}
-    return _made(
-        provider,
-        model,
-        {"api_key": api_key, "base_url": base_url, "retry": retry},
-        render=chosen.render,
-        variables=variables,
-        conversation_id=conversation_id,
-        timeout=timeout,
-        keep_partial=keep_partial,
-        on_error=on_error,
-        extra=extra,
-        parameters=checked,
-    )
-
-
-def chat(
-    system: str = "",
-    *,
-    messages: Iterable[Message | Mapping[str, Any]] = (),
-    provider: str | Provider | None = None,
-    model: str | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    variables: Mapping[str, Any] | None = None,
-    conversation_id: str | None = None,
-    timeout: Timeout | float | None = None,
-    retry: Retry | None = None,
-    keep_partial: bool = True,
-    on_error: str = "raise",
-    extra: Mapping[str, Any] | None = None,
-    **parameters: Unpack[Parameters],
-) -> Conversation:
-    """Open a conversation without a pack. Checks all it can, and sends nothing.
-
-    Args:
-        system: the system prompt, taken literally; ``{{name}}`` in it is replaced where *variables* are given.
-        messages: a history to go on from, as Messages or plain role/content dicts.
-
-    The other arguments and errors are those of :func:`open`.
-    """
-    from promptstream.client import read_messages
-
-    if not isinstance(system, str):
-        raise ConfigError(f"system={system!r:.80}: give the system prompt as a string.")
-    checked = check_parameters(parameters)
-    render = _renderer(system, variables is not None)
-    history = read_messages(messages, needed=False)
-    return _made(
-        provider,
-        model,
-        {"api_key": api_key, "base_url": base_url, "retry": retry},
-        render=render,
-        messages=history,
-        variables=variables,
-        conversation_id=conversation_id,
-        timeout=timeout,
-        keep_partial=keep_partial,
-        on_error=on_error,
-        extra=extra,
-        parameters=checked,
-    )
-
-
-def _made(provider: Any, model: str | None, options: Mapping[str, Any], **settings: Any) -> Conversation:
-    made, owned = resolve(provider, model=model, options=options)
-    return Conversation(made, model=model, owns_provider=owned, **settings)
-
-
-def _renderer(system: str, templated: bool) -> Callable[..., str]:
-    if not templated:
-        return lambda *layers: system
-    from promptstream.packs.template import Template
-
-    template = Template.parse(system, {})
-    return lambda *layers: template.render(ChainMap(*map(dict, reversed(layers))))
 
 
 class Conversation:
@@ -171,6 +43,8 @@ class Conversation:
         *,
         render: Callable[..., str],
         model: str | None = None,
+        models: tuple[str, ...] = (),
+        fallback: Sequence[Provider] = (),
         messages: Iterable[Message] = (),
         variables: Mapping[str, Any] | None = None,
         conversation_id: str | None = None,
@@ -179,7 +53,7 @@ class Conversation:
         on_error: str = "raise",
         extra: Mapping[str, Any] | None = None,
         parameters: Mapping[str, Any] | None = None,
-        owns_provider: bool = False,
+        owns: Sequence[Provider] = (),
     ) -> None:
         self.provider = provider
         self.id = conversation_id or next_id()
@@ -194,13 +68,16 @@ class Conversation:
         self._settings: dict[str, Any] = {
             "render": render,
             "model": model,
+            "models": models,
+            "fallback": tuple(fallback),
             "timeout": Timeout.of(timeout, provider.timeout),
             "keep_partial": keep_partial,
             "on_error": check_on_error(on_error),
             "extra": dict(extra or {}),
             "parameters": dict(parameters or {}),
         }
-        self._owns_provider = owns_provider
+        self._owns = tuple(owns)
+        """The providers that closing the conversation closes."""
         self._history: list[Message] = list(messages)
         self._turn_over = threading.Condition()
         self._running: Watch | None = None
@@ -210,6 +87,7 @@ class Conversation:
         self,
         message: str | Message | Part | Iterable[str | Part] | None = None,
         *,
+        attachments: Iterable[Attachment] = (),
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
@@ -221,6 +99,7 @@ class Conversation:
 
         Args:
             message: what the user says: text, a Message, or parts. None answers the history as it is.
+            attachments: images and documents that go with it: paths, http(s) addresses of images, bytes, or parts.
             variables: values for this turn alone.
             timeout: a Timeout, or seconds in total.
             cancel: a CancelToken or threading.Event that stops it from any thread.
@@ -230,13 +109,15 @@ class Conversation:
             MissingVariable, VariableInvalid: the prompt cannot be rendered.
             ConfigError, TypeError, ValueError: an argument cannot be used.
         """
-        return self._stream(message, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
+        said = self._said(message, attachments)
+        return self._stream(said, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
 
     def send(
         self,
         message: str | Message | Part | Iterable[str | Part] | None = None,
         *,
         streaming: bool = True,
+        attachments: Iterable[Attachment] = (),
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
@@ -249,12 +130,13 @@ class Conversation:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
             PromptStreamError, TypeError: as :meth:`stream`.
         """
-        stream = self._stream(message, variables, timeout, cancel, "raise", extra, parameters, streaming=streaming)
+        said = self._said(message, attachments)
+        stream = self._stream(said, variables, timeout, cancel, "raise", extra, parameters, streaming=streaming)
         return stream.result()
 
     def _stream(
         self,
-        message: Any,
+        said: tuple[Message, ...],
         variables: Mapping[str, Any] | None,
         timeout: Any,
         cancel: Any,
@@ -264,13 +146,14 @@ class Conversation:
         streaming: bool,
     ) -> Stream:
         settings = self._settings
-        said = self._said(message)
         layers = (self.variables, dict(variables or {}))
         settings["render"](*layers)
         watch = Watch(Timeout.of(timeout, settings["timeout"]), cancel)
         model = settings["model"] or self.provider.model
         parameters = {**settings["parameters"], **check_parameters(parameters)}
         extra = {**settings["extra"], **(extra or {})}
+        if not settings["fallback"]:  # else another provider may do what this one cannot
+            check_supported(self.provider.dialect, ChatRequest(said, parameters=parameters))
         self._check_free()
 
         def claim() -> ChatRequest:
@@ -278,7 +161,9 @@ class Conversation:
             try:
                 system = settings["render"](*layers)
                 history = [*([Message("system", system)] if system else []), *answered([*self._history, *said])]
-                return ChatRequest(tuple(history), model, (), parameters, extra, streaming)
+                return ChatRequest(
+                    tuple(history), model, (), parameters, extra, streaming=streaming, models=settings["models"]
+                )
             except BaseException:
                 self._let_go()
                 raise
@@ -290,17 +175,23 @@ class Conversation:
                 self._let_go()
 
         turn = self.provider.turn(
-            model=model, watch=watch, on_error=on_error or settings["on_error"], claim=claim, commit=commit
+            model=model,
+            watch=watch,
+            on_error=on_error or settings["on_error"],
+            claim=claim,
+            commit=commit,
+            fallback=settings["fallback"],
+            goes_on=True,
         )
         return Stream(turn)
 
-    def _said(self, message: Any) -> tuple[Message, ...]:
+    def _said(self, message: Any, attachments: Any) -> tuple[Message, ...]:
         """Give the turn's new message as a tuple of one, or of none."""
-        if message is None:
+        if message is None and not attachments:
             if not self._history or self._history[-1].role == "assistant":
                 raise ConfigError("There is nothing to answer: give a message.")
             return ()
-        return (user_message(message),)
+        return (user_message(message, attachments),)
 
     def _check_free(self) -> None:
         if self._closed:
@@ -384,8 +275,8 @@ class Conversation:
         """Stop a running turn and refuse further ones; close the provider if it was made here. Idempotent."""
         self._closed = True
         self.cancel("the conversation was closed")
-        if self._owns_provider:
-            self.provider.close()
+        for provider in self._owns:
+            provider.close()
 
     def __enter__(self) -> Conversation:
         return self

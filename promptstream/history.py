@@ -4,27 +4,98 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
+
+import attrs
 
 from promptstream.errors import ConfigError
-from promptstream.values.message import Message, Part, Reasoning, ToolCall, ToolResult
+from promptstream.values.media import media_type
+from promptstream.values.message import Document, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
+
+Attachment = str | PathLike[str] | bytes | Image | Document
 
 
-def user_message(message: str | Message | Part | Iterable[str | Part]) -> Message:
-    """Give what the user says as a Message.
+def user_message(
+    message: str | Message | Part | Iterable[str | Part] | None, attachments: Iterable[Attachment] = ()
+) -> Message:
+    """Give what the user says as a Message, with what is attached to it.
 
     Raises:
-        ConfigError: it is empty, or no text and no parts.
+        ConfigError: it is empty, or no text and no parts; an attachment cannot be read.
     """
+    attached = attached_parts(attachments)
     if isinstance(message, Message):
-        return message
+        return attrs.evolve(message, parts=(*message.parts, *attached)) if attached else message
     try:
-        read = Message("user", message)
+        read = Message("user", message if message is not None else ())
     except TypeError as error:
         raise ConfigError(f"The message cannot be used: {error}") from None
-    if not read.parts:
+    if not (read.parts or attached):
         raise ConfigError("The message is empty.")
-    return read
+    return Message("user", (*read.parts, *attached))
+
+
+def attached_parts(attachments: Iterable[Attachment]) -> list[Image | Document]:
+    """Give attachments as parts: an address as an Image by URL, a path or bytes by what they hold.
+
+    Raises:
+        ConfigError: one cannot be read, or is of a kind that is not known here.
+    """
+    if isinstance(attachments, (str, bytes, PathLike, Image, Document)):
+        raise ConfigError(f"attachments={attachments!r:.80}: give a list, also for one.")
+    return [_attached(each) for each in attachments]
+
+
+def _attached(value: Attachment) -> Image | Document:
+    if isinstance(value, (Image, Document)):
+        return value
+    if isinstance(value, str) and value.startswith(("http://", "https://", "data:")):
+        return Image(url=value)
+    if isinstance(value, bytes):
+        kind = media_type(value)
+        if kind is None:
+            raise ConfigError("Attached bytes are no image and no PDF; give Document(data=…, media_type=…) instead.")
+        return (
+            Image(data=value, media_type=kind) if kind.startswith("image/") else Document(data=value, media_type=kind)
+        )
+    if not isinstance(value, (str, PathLike)):
+        raise ConfigError(f"An attachment is a path, an address, bytes, an Image or a Document, not {value!r:.80}.")
+    try:
+        document = Document.from_file(value)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The attachment {str(value)!r:.200} cannot be read: {error}") from None
+    if (document.media_type or "").startswith("image/"):
+        return Image(data=document.data, media_type=document.media_type)
+    if document.media_type is None:
+        raise ConfigError(f"What {document.name} holds is not known; give Document(data=…, media_type=…) instead.")
+    return document
+
+
+def read_messages(
+    messages: str | Message | Iterable[Message | Mapping[str, Any]], *, needed: bool = True
+) -> tuple[Message, ...]:
+    """Give messages as values: from a user's text, from messages, or from plain dicts.
+
+    Raises:
+        ConfigError: there are none, or one cannot be read; the text says which and why.
+    """
+    if isinstance(messages, str):
+        messages = (Message("user", messages),)
+    elif isinstance(messages, (Message, Mapping)):
+        messages = (messages,)
+    if not isinstance(messages, Iterable):
+        raise ConfigError(f"messages={messages!r:.80}: give a string, or a list of messages.")
+    read = []
+    for number, message in enumerate(messages):
+        try:
+            read.append(message if isinstance(message, Message) else Message.from_dict(message))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"messages[{number}]: {error}") from None
+    if needed and not read:
+        raise ConfigError("There is no message to answer: messages is empty.")
+    return tuple(read)
 
 
 def answered(history: Iterable[Message]) -> list[Message]:
@@ -53,9 +124,17 @@ def _interrupted(calls: Iterable[ToolCall]) -> Message:
 
 
 def partial(message: Message) -> Message:
-    """Give a stopped answer as the history keeps it: thoughts that were not signed yet are not echoed."""
-    kept = [part for part in message.parts if not isinstance(part, Reasoning) or part.metadata]
-    return Message("assistant", kept, "cancelled")
+    """Give a stopped answer as the history keeps it.
+
+    Thoughts that were not signed yet are not echoed, nor are a provider's own blocks: what answers them is missing.
+    """
+    return Message("assistant", [part for part in message.parts if _outlives_a_stop(part)], "cancelled")
+
+
+def _outlives_a_stop(part: Part) -> bool:
+    if isinstance(part, Reasoning):
+        return bool(part.metadata)
+    return not isinstance(part, Text) or bool(part.text)
 
 
 _id_lock = threading.Lock()

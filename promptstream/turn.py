@@ -23,6 +23,7 @@ from promptstream.errors import (
     Truncated,
 )
 from promptstream.values.chunk import Chunk, ChunkType, InternalType
+from promptstream.values.format import Format
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
 from promptstream.wire.watch import Watch
@@ -124,6 +125,7 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
         watch.check()
         asked = request = turn.claim()
         claimed = True
+        answer.wants_json = Format.of(request.parameters) is not None
         while True:
             source = turn.exchange(request, watch)
             yield from _folded(source, answer, watch)

@@ -31,6 +31,7 @@ LAYERS = {
     "promptstream.answer": 2,
     "promptstream.turn": 4,
     "promptstream.stream": 5,
+    "promptstream.capabilities": 4,
     "promptstream.fallback": 4,
     "promptstream.client": 6,
     "promptstream.conversation": 7,

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
 from promptstream.cli.terminal import is_terminal, tell
 from promptstream.conversation import Conversation
-from promptstream.conversation import chat as open_chat
-from promptstream.conversation import open as open_pack
 from promptstream.errors import StreamError
+from promptstream.opening import chat as open_chat
+from promptstream.opening import open as open_pack
 from promptstream.packs.pack import Pack, Prompt, load
-from promptstream.providers.registry import Choice, choose
+from promptstream.providers.registry import Choice, choose, get
+from promptstream.values.hosts import is_loopback
+from promptstream.values.timing import Timeout
 from promptstream.wire.retry import Retry
 
 
@@ -49,8 +52,8 @@ def open_conversation(
     loaded = None if pack is None else load(pack)
     choice = _chosen(flags, loaded)
     settings: dict[str, Any] = {
-        "provider": flags.provider,
-        "model": flags.model,
+        "provider": flags.provider or ("ollama" if choice.model else None),
+        "model": flags.model or choice.model,
         "base_url": flags.base_url,
         "timeout": flags.timeout,
         "retry": Retry(on_retry=_tell_retry if flags.talkative else None),
@@ -80,7 +83,20 @@ def _chosen(flags: Flags, pack: Pack | None) -> Choice:
     wanted = pack.provider if pack is not None else None
     if wanted is not None and wanted.name:
         return Choice(wanted.name, "named by the pack")
-    return choose(flags.model or (wanted.model if wanted is not None else None))
+    return choose(flags.model or (wanted.model if wanted is not None else None), ollama=newest_ollama_model)
+
+
+def newest_ollama_model() -> str | None:
+    """Give the newest model of an Ollama that answers on this machine, or None."""
+    patience = Timeout(connect=0.3, total=1)
+    with get("ollama", timeout=patience, retry=Retry(attempts=1)) as ollama:
+        if not is_loopback(urlsplit(ollama.dialect.base_url).hostname or ""):
+            return None
+        try:
+            models = ollama.models()
+        except StreamError:
+            return None
+    return models[0].id if models else None
 
 
 def _doubt(variables: Mapping[str, str], prompt: Prompt) -> None:

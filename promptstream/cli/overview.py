@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
+from promptstream.cli.opening import newest_ollama_model
 from promptstream.cli.terminal import is_terminal, write
 from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS, Entry, choose, names
 
@@ -25,18 +25,21 @@ def show_providers() -> None:
     from rich.text import Text
 
     on_terminal = is_terminal(sys.stdout)
-    table = Table("provider", "key", "default model", "remarks", box=None, pad_edge=False, header_style="bold")
+    columns = ("Provider", "Streaming", "Key", "Default model", "Notes")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for name, entry in BUILT_IN.items():
         if name not in _HIDDEN:
-            row = (name, _key(entry), _default_model(entry), _remarks(name, entry))
+            dialect = entry.dialect()
+            streaming = f"yes, {dialect.framing.upper()}"
+            row = (name, streaming, _key(entry), dialect.default_model or "-", _notes(name, entry))
             table.add_row(*map(Text, row))
     for name in _foreign():
-        table.add_row(Text(name), "", "", "from another package")
+        table.add_row(Text(name), "", "", "", "from another package")
     console = Console(width=None if on_terminal else 200, no_color=bool(os.environ.get("NO_COLOR")) or None)
     with console.capture() as capture:
         console.print(table)
     write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
-    choice = choose()
+    choice = choose(ollama=newest_ollama_model)
     write(f"\nWithout --provider: {choice.name} ({choice.reason})\n")
 
 
@@ -44,19 +47,13 @@ def _key(entry: Entry) -> str:
     return ", ".join(f"{key}: {'set' if os.environ.get(key) else 'not set'}" for key in entry.keys) or "not needed"
 
 
-def _default_model(entry: Entry) -> str:
-    module, _, attribute = entry.factory.partition(":")
-    return getattr(getattr(import_module(module), attribute), "default_model", "") or "-"
-
-
-def _remarks(name: str, entry: Entry) -> str:
+def _notes(name: str, entry: Entry) -> str:
+    notes = [entry.notes]
     if name == "local":
-        return _local()
-    if name == "compatible":
-        return "any server that speaks OpenAI's Chat Completions; needs --base-url"
+        notes.append(_local())
     if entry.url_variable and os.environ.get(entry.url_variable):
-        return f"{entry.url_variable} is set"
-    return ""
+        notes.append(f"{entry.url_variable} is set")
+    return "; ".join(notes)
 
 
 def _local() -> str:

