@@ -68,10 +68,13 @@ class Answer:
         """Give the list that deltas of text go into: that of the part in progress, or of a new one."""
         if self.first is None:
             self.first = monotonic()
-        if not self._parts or self._parts[-1][0] != "text":
+        if not self._in_progress("text"):
             self._parts.append(("text", [], {}))
         pieces: list[str] = self._parts[-1][1]
         return pieces
+
+    def _in_progress(self, kind: str) -> bool:
+        return len(self._parts) > self._kept and self._parts[-1][0] == kind
 
     def next_round(self) -> Message:
         """Begin another round of the same answer, and give what came so far, to be sent back."""
@@ -87,7 +90,7 @@ class Answer:
         if kind is ChunkType.REASONING:
             if self.first_reasoning is None:
                 self.first_reasoning = monotonic()
-            if not self._parts or self._parts[-1][0] != "reasoning":
+            if not self._in_progress("reasoning"):
                 self._parts.append(("reasoning", [], {}))
             self._parts[-1][1].append(chunk.reasoning)
         elif kind is ChunkType.TOOL_CALL:
@@ -95,7 +98,7 @@ class Answer:
         elif isinstance(chunk, Finish):
             self._finish(chunk)
         elif isinstance(chunk, Opaque):
-            if chunk.new or not self._parts or self._parts[-1][0] != chunk.part:
+            if chunk.new or not self._in_progress(chunk.part):
                 self._parts.append((chunk.part, [], {}))
             self._parts[-1][2].update(chunk.data)
 

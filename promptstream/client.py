@@ -14,7 +14,7 @@ from promptstream.answer import Answer, Outcome
 from promptstream.capabilities import check_supported
 from promptstream.errors import ConfigError, Unsupported
 from promptstream.exchange import encodable, exchange, fetch_json, prepare
-from promptstream.fallback import first_answering
+from promptstream.fallback import Route
 from promptstream.history import read_messages
 from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
@@ -235,10 +235,7 @@ class Provider:
             ConfigError: *on_error* is neither "raise" nor "chunk".
         """
         answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None)
-        ask = self.ask
-        if fallback:
-            route = (self, *fallback)
-            ask = lambda request, watch: first_answering(route, request, watch)  # noqa: E731
+        ask = Route((self, *fallback)).ask if fallback else self.ask
         return Turn(watch, answer, claim, ask, commit, check_on_error(on_error), goes_on)
 
     def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:

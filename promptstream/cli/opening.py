@@ -90,7 +90,8 @@ def newest_ollama_model() -> str | None:
     """Give the newest model of an Ollama that answers on this machine, or None."""
     patience = Timeout(connect=0.3, total=1)
     with get("ollama", timeout=patience, retry=Retry(attempts=1)) as ollama:
-        if not is_loopback(urlsplit(ollama.dialect.base_url).hostname or ""):
+        dialect: Any = ollama.dialect
+        if not is_loopback(urlsplit(dialect.base_url).hostname or ""):
             return None
         try:
             models = ollama.models()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from promptstream.cli.opening import newest_ollama_model
 from promptstream.cli.terminal import is_terminal, write
@@ -29,7 +30,7 @@ def show_providers() -> None:
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for name, entry in BUILT_IN.items():
         if name not in _HIDDEN:
-            dialect = entry.dialect()
+            dialect: Any = entry.dialect()
             streaming = f"yes, {dialect.framing.upper()}"
             row = (name, streaming, _key(entry), dialect.default_model or "-", _notes(name, entry))
             table.add_row(*map(Text, row))

@@ -30,7 +30,7 @@ class ScriptedDialect(Dialect):
 
     name = "scripted"
     framing: Literal["sse", "ndjson"] = "sse"
-    capabilities = frozenset({"streaming", "tools", "reasoning", "images", "json_schema"})
+    capabilities = frozenset({"streaming", "tools", "reasoning", "images", "documents", "json_schema"})
     extras = frozenset({"requests"})
     queries: frozenset[str] = frozenset()
     keepalives: frozenset[str] = frozenset()
