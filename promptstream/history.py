@@ -52,7 +52,10 @@ def _attached(value: Attachment) -> Image | Document:
     if isinstance(value, (Image, Document)):
         return value
     if isinstance(value, str) and value.startswith(("http://", "https://", "data:")):
-        return Image(url=value)
+        try:
+            return Image(url=value)
+        except ValueError as error:
+            raise ConfigError(f"The attachment cannot be read: {error}") from None
     if isinstance(value, bytes):
         kind = media_type(value)
         if kind is None:

@@ -46,6 +46,20 @@ def test_an_address_bytes_and_parts_go_as_they_are():
     assert given is document
 
 
+def test_a_data_address_is_the_bytes_it_holds():
+    """Plain dicts often carry images so; every provider then gets bytes in its own form."""
+    address = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    assert sent(address)[1] == Image(data=PNG, media_type="image/png")
+    plain = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": address}}]}
+    assert promptstream.Message.from_dict(plain).parts == (Image(data=PNG, media_type="image/png"),)
+    assert Document(url="data:,A%20note").data == b"A note"
+    for broken in ("data:image/png;base64,%%%", "data:nothing"):
+        with pytest.raises(ValueError, match=r"base64|data:|Only|padding|Incorrect|Non"):
+            Image(url=broken)
+        with pytest.raises(ConfigError, match="attachment"):
+            sent(broken)
+
+
 def test_attachments_alone_are_a_message():
     """Nothing needs to be said beside a picture."""
     assert sent(PNG, message=None) == (Image(data=PNG, media_type="image/png"),)

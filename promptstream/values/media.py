@@ -31,3 +31,22 @@ def media_type(data: bytes | None, name: str | None = None) -> str | None:
 
         return _TEXTS.get(splitext(name)[1].lower()) or guess_type(name)[0]
     return None
+
+
+def read_data_url(url: str) -> tuple[bytes, str | None]:
+    """Give the bytes and the media type of a ``data:`` address (RFC 2397).
+
+    Raises:
+        ValueError: it is not one, or its base64 is broken.
+    """
+    from base64 import b64decode
+    from urllib.parse import unquote_to_bytes
+
+    head, comma, text = url.partition(",")
+    if not comma or not head.startswith("data:"):
+        raise ValueError(f"{url[:40]!r} is no data: address.")
+    kind, *options = head.removeprefix("data:").split(";")
+    data = unquote_to_bytes(text)
+    if "base64" in options:
+        data = b64decode(data, validate=True)
+    return data, kind or None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from promptstream.values.media import media_type
+from promptstream.values.media import media_type, read_data_url
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -18,6 +18,14 @@ def _read_file(path: str | PathLike[str]) -> tuple[bytes, str | None]:
     with open(path, "rb") as file:
         data = file.read()
     return data, media_type(data, fspath(path))
+
+
+def _unfold_data_url(part: Image | Document) -> None:
+    """Turn a ``data:`` address into the bytes it is: most providers want those by themselves."""
+    if part.url is not None and part.url.startswith("data:"):
+        data, kind = read_data_url(part.url)
+        for name, value in (("url", None), ("data", data), ("media_type", part.media_type or kind)):
+            object.__setattr__(part, name, value)  # frozen from here on
 
 
 @attrs.frozen
@@ -50,6 +58,9 @@ class Image:
     detail: str | None = None
     metadata: Mapping[str, Any] | None = None
 
+    def __attrs_post_init__(self) -> None:
+        _unfold_data_url(self)
+
     @classmethod
     def from_file(cls, path: str | PathLike[str], *, detail: str | None = None) -> Image:
         """Read an image from a file; its media type is told by what the file begins with.
@@ -74,6 +85,9 @@ class Document:
     media_type: str | None = None
     name: str | None = None
     metadata: Mapping[str, Any] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _unfold_data_url(self)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> Document:
