@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-MODEL, KEY, SYSTEM, PROMPT = "gpt-bench", "sk-bench", "You are terse.", "Hello"
-BODY: dict[str, Any] = {
-    "model": MODEL,
-    "messages": [{"role": "user", "content": PROMPT}],
-    "stream": True,
-    "stream_options": {"include_usage": True},
-}
+from benchmarks.protocols import KEY, MESSAGES, PROMPT, PROTOCOLS, SYSTEM
 
 
-class Client(Protocol):
+class Client(typing.Protocol):
     """Stream the answer of one base URL, again and again."""
 
     def prepare(self) -> None:
@@ -30,12 +26,16 @@ class Client(Protocol):
 class Raw:
     """The floor: a socket kept open, dechunking, ``find``, ``json.loads``, and nothing else."""
 
-    def __init__(self, base_url: str) -> None:
-        url, body = urlsplit(base_url), json.dumps(BODY).encode()
+    def __init__(self, base_url: str, protocol: str = "openai") -> None:
+        spoken = PROTOCOLS[protocol]
+        url, body = urlsplit(base_url + spoken.path), json.dumps(spoken.body).encode()
+        self._mark, self._text = spoken.mark, spoken.text
         self._socket = socket.create_connection((url.hostname or "", url.port or 80), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        target = f"{url.path}?{url.query}" if url.query else url.path
+        headers = "".join(f"{name}: {value}\r\n" for name, value in spoken.headers.items())
         self._request = (
-            f"POST {url.path}/chat/completions HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Bearer {KEY}\r\n"
+            f"POST {target} HTTP/1.1\r\nHost: {url.netloc}\r\n{headers}"
             f"Accept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
@@ -44,17 +44,16 @@ class Raw:
 
     def texts(self) -> Iterator[str]:
         self._socket.sendall(self._request)
+        mark, text_of = self._mark, self._text
         tail = b""
         for body in self._bodies():
             body = tail + body
             start = 0
-            while (end := body.find(b"\n\n", start)) >= 0:
-                data = body[start + 6 : end]
-                start = end + 2
-                if data != b"[DONE]":
-                    choices = json.loads(data.decode())["choices"]
-                    if choices and (text := choices[0]["delta"].get("content")):
-                        yield text
+            while (end := body.find(mark, start)) >= 0:
+                begin = body.find(b"{", start, end)
+                start = end + len(mark)
+                if begin >= 0 and (text := text_of(json.loads(body[begin:end].decode()))):
+                    yield text
             tail = body[start:]
 
     def _bodies(self) -> Iterator[bytes]:
@@ -102,14 +101,15 @@ class Naive:
         import requests
         import sseclient
 
+        spoken = PROTOCOLS["openai"]
         self._post, self._events = requests.post, cast("Any", sseclient.SSEClient)
-        self._url, self._headers = f"{base_url}/chat/completions", {"Authorization": f"Bearer {KEY}"}
+        self._url, self._headers, self._body = base_url + spoken.path, spoken.headers, spoken.body
 
     def prepare(self) -> None:
         pass
 
     def texts(self) -> Iterator[str]:
-        with self._post(self._url, json=BODY, headers=self._headers, stream=True, timeout=60) as response:
+        with self._post(self._url, json=self._body, headers=self._headers, stream=True, timeout=60) as response:
             response.raise_for_status()
             for event in self._events(response).events():
                 if event.data == "[DONE]":
@@ -122,10 +122,11 @@ class Naive:
 class Provider:
     """promptstream without history: one provider object, its connection kept."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, protocol: str = "openai") -> None:
         from promptstream import providers
 
-        self._provider = providers.get("openai", api_key=KEY, base_url=base_url, model=MODEL)
+        model = PROTOCOLS[protocol].model
+        self._provider = providers.get(protocol, api_key=KEY, base_url=base_url, model=model)
 
     def prepare(self) -> None:
         pass
@@ -146,10 +147,10 @@ class Buffered(Provider):
 class Conversation(Provider):
     """promptstream with history: a new conversation for each run, made before the clock starts."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, protocol: str = "openai") -> None:
         import promptstream
 
-        super().__init__(base_url)
+        super().__init__(base_url, protocol)
         self._chat = promptstream.chat
         self.prepare()
 
@@ -162,7 +163,7 @@ class Conversation(Provider):
 
 
 class OpenAI:
-    """The official SDK, one client object, its connection kept."""
+    """OpenAI's SDK, one client object, its connection kept."""
 
     def __init__(self, base_url: str) -> None:
         import openai
@@ -173,8 +174,61 @@ class OpenAI:
         pass
 
     def texts(self) -> Iterator[str]:
-        for chunk in self._create(**BODY):
+        for chunk in self._create(**PROTOCOLS["openai"].body):
             if chunk.choices and (text := chunk.choices[0].delta.content):
+                yield text
+
+
+class Anthropic:
+    """Anthropic's SDK; ``create(stream=True)``, which gives events, costs less than its ``stream()``."""
+
+    def __init__(self, base_url: str) -> None:
+        import anthropic
+
+        self._create = anthropic.Anthropic(api_key=KEY, base_url=base_url, max_retries=0, timeout=60).messages.create
+
+    def prepare(self) -> None:
+        pass
+
+    def texts(self) -> Iterator[str]:
+        for event in self._create(**PROTOCOLS["anthropic"].body):
+            if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                yield event.delta.text
+
+
+class Gemini:
+    """Google's SDK."""
+
+    def __init__(self, base_url: str) -> None:
+        from google import genai
+
+        options = genai.types.HttpOptions(base_url=base_url, api_version="v1beta", timeout=60_000)
+        self._client = genai.Client(api_key=KEY, http_options=options)  # which ends its connections when it is dropped
+
+    def prepare(self) -> None:
+        pass
+
+    def texts(self) -> Iterator[str]:
+        model = PROTOCOLS["gemini"].model
+        for chunk in self._client.models.generate_content_stream(model=model, contents=PROMPT):
+            if text := chunk.text:
+                yield text
+
+
+class Ollama:
+    """Ollama's SDK."""
+
+    def __init__(self, base_url: str) -> None:
+        import ollama
+
+        self._chat = ollama.Client(host=base_url, timeout=60).chat
+
+    def prepare(self) -> None:
+        pass
+
+    def texts(self) -> Iterator[str]:
+        for part in self._chat(model=PROTOCOLS["ollama"].model, messages=MESSAGES, stream=True):
+            if text := part.message.content:
                 yield text
 
 
@@ -185,18 +239,38 @@ class Entry(NamedTuple):
     make: Callable[[str], Client]
     environment: Mapping[str, str]
     packages: tuple[str, ...]
+    protocol: str = "openai"
 
 
 STDLIB, FAST = {"PROMPTSTREAM_JSON": "stdlib"}, {"PROMPTSTREAM_JSON": "orjson"}
 OURS = ("requests", "urllib3", "sseclient-py", "attrs")
+
+
+def _spoken(protocol: str) -> dict[str, Entry]:
+    """Name the clients that speak every protocol: the floor, and promptstream each way."""
+    provider, conversation = partial(Provider, protocol=protocol), partial(Conversation, protocol=protocol)
+    fast = (*OURS, "orjson")
+    clients = {
+        "raw": Entry("raw socket + json (floor)", partial(Raw, protocol=protocol), {}, (), protocol),
+        "provider": Entry("promptstream provider", provider, STDLIB, OURS, protocol),
+        "conversation": Entry("promptstream conversation", conversation, STDLIB, OURS, protocol),
+        "provider-orjson": Entry("promptstream provider, orjson", provider, FAST, fast, protocol),
+        "conversation-orjson": Entry("promptstream conversation, orjson", conversation, FAST, fast, protocol),
+    }
+    return clients if protocol == "openai" else {f"{protocol}-{name}": entry for name, entry in clients.items()}
+
+
 CLIENTS: dict[str, Entry] = {
-    "raw": Entry("raw socket + json (floor)", Raw, {}, ()),
-    "naive": Entry("requests + sseclient-py", Naive, {}, ("requests", "urllib3", "sseclient-py")),
-    "provider": Entry("promptstream provider", Provider, STDLIB, OURS),
-    "conversation": Entry("promptstream conversation", Conversation, STDLIB, OURS),
-    "provider-orjson": Entry("promptstream provider, orjson", Provider, FAST, (*OURS, "orjson")),
-    "conversation-orjson": Entry("promptstream conversation, orjson", Conversation, FAST, (*OURS, "orjson")),
+    **_spoken("openai"),
     "buffered": Entry("promptstream provider, buffered", Buffered, STDLIB, OURS),
+    "naive": Entry("requests + sseclient-py", Naive, {}, ("requests", "urllib3", "sseclient-py")),
     "openai": Entry("openai SDK", OpenAI, {}, ("openai", "httpx", "pydantic")),
+    **_spoken("anthropic"),
+    "anthropic": Entry("anthropic SDK", Anthropic, {}, ("anthropic", "pydantic"), "anthropic"),
+    **_spoken("gemini"),
+    "gemini": Entry("google-genai SDK", Gemini, {}, ("google-genai", "pydantic"), "gemini"),
+    **_spoken("ollama"),
+    "ollama": Entry("ollama SDK", Ollama, {}, ("ollama", "httpx", "pydantic"), "ollama"),
 }
+"""By name; what promptstream is called in another protocol than Chat Completions begins with that one's name."""
 DEFAULT = tuple(name for name in CLIENTS if name != "buffered")

@@ -55,8 +55,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _measure(name: str, server: Server, chunks: int) -> dict[str, int]:
     """Measure in a new process, on a connection that short answers have warmed."""
-    url = server.url(chunks)
-    with Worker(name, server.url(200)) as worker:
+    protocol = CLIENTS[name].protocol
+    url = server.url(chunks, protocol=protocol)
+    with Worker(name, server.url(200, protocol=protocol)) as worker:
         answer = worker.ask(do="memory", url=url)
     if answer["characters"] != sum(map(len, wire.texts(chunks))):
         raise ChildFailed(f"{name} gave {answer['characters']} characters, which is not the whole answer.")
@@ -65,7 +66,13 @@ def _measure(name: str, server: Server, chunks: int) -> dict[str, int]:
 
 def _row(name: str, runs: list[dict[str, int]], text: int) -> list[str]:
     before, growth = (statistics.median(run[key] for run in runs) / MEGABYTE for key in ("before", "growth"))
-    return [CLIENTS[name].label, f"{before:.1f}", f"{growth:.2f}", f"{growth - text / MEGABYTE:+.2f}"]
+    label, protocol = CLIENTS[name].label, CLIENTS[name].protocol
+    return [
+        label if protocol == "openai" else f"{label}, {protocol}",
+        f"{before:.1f}",
+        f"{growth:.2f}",
+        f"{growth - text / MEGABYTE:+.2f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A chunk count in the path in, a ready-made Chat Completions stream out, from a process of its own.
+"""A chunk count in the path in, a ready-made stream out, from a process of its own.
 
 ``POST /2000/v1/chat/completions`` answers 2,000 chunks as fast as the socket takes them;
-``POST /400@2/v1/chat/completions`` answers 400, one every 2 ms. So a client's ``base_url`` chooses the stream.
+``POST /400@2/v1/chat/completions`` answers 400, one every 2 ms. So a client's ``base_url`` chooses the stream,
+and the rest of the path its protocol.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import time
 
 from benchmarks import wire
 from benchmarks.child import Child, say
+from benchmarks.protocols import PROTOCOLS
 
 IDLE = 600.0
-PATH = re.compile(rb"POST /(\d{1,6})(?:@(\d{1,3}))?/v1/chat/completions HTTP/1\.1\r\n")
+PATH = re.compile(rb"POST /(\d{1,6})(?:@(\d{1,3}))?(/[^ ]*) HTTP/1\.1\r\n")
+BY_PATH = {(protocol.prefix + protocol.path).encode(): name for name, protocol in PROTOCOLS.items()}
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 REFUSAL = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -28,9 +31,10 @@ class Server(Child):
         super().__init__("benchmarks.server")
         self._port = self.hear()["port"]
 
-    def url(self, chunks: int, pace: int = 0) -> str:
+    def url(self, chunks: int, pace: int = 0, protocol: str = "openai") -> str:
         """Give the ``base_url`` under which *chunks* chunks are streamed, one every *pace* milliseconds."""
-        return f"http://127.0.0.1:{self._port}/{chunks}{f'@{pace}' if pace else ''}/v1"
+        paced = f"@{pace}" if pace else ""
+        return f"http://127.0.0.1:{self._port}/{chunks}{paced}{PROTOCOLS[protocol].prefix}"
 
 
 def main() -> None:
@@ -80,21 +84,22 @@ def _request(connection: socket.socket, buffer: bytes) -> tuple[bytes, bytes] | 
 
 def _answer(connection: socket.socket, head: bytes) -> bool:
     match = PATH.match(head)
-    if match is None or int(match[1]) > wire.LARGEST:
+    protocol = BY_PATH.get(match[3]) if match else None
+    if match is None or protocol is None or int(match[1]) > wire.LARGEST:
         connection.sendall(REFUSAL)
         return False
     chunks, pace = int(match[1]), int(match[2] or 0) / 1000
     if pace:
-        _paced(connection, chunks, pace)
+        _paced(connection, chunks, pace, protocol)
     else:
-        connection.sendall(wire.response(chunks))
+        connection.sendall(wire.response(chunks, protocol))
     return True
 
 
-def _paced(connection: socket.socket, chunks: int, pace: float) -> None:
-    connection.sendall(wire.HEAD)
+def _paced(connection: socket.socket, chunks: int, pace: float, protocol: str) -> None:
+    connection.sendall(wire.head(protocol))
     due = time.monotonic()
-    for piece in wire.pieces(chunks):
+    for piece in wire.pieces(chunks, protocol):
         due += pace
         time.sleep(max(0.0, due - time.monotonic()))
         connection.sendall(piece)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from promptstream.errors import ProtocolError, StreamError
+from promptstream.errors import ConnectFailed, ProtocolError, StreamError
 from promptstream.providers.base import Dialect, Starter
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptstream.wire.transport import Reply, Transport
 
 _TEXT = ChunkType.TEXT
+_EVENTS = (b"data:", b"event:", b":")
 _JSON_TYPES = ("application/json", "text/json", "application/problem+json")
 
 
@@ -82,6 +83,10 @@ def _describe(error: StreamError, dialect: Dialect, watch: Watch) -> None:
 
     error.attempts = max(error.attempts, watch.attempts)
     error.provider = error.provider or dialect.name
+    advice: str = getattr(dialect, "unreachable", "")
+    if advice and isinstance(error, ConnectFailed) and error.phase == "connect":
+        error.message = f"{error.message} {advice}"
+        error.args = (error.message,)
     secret = dialect.secret
     if secret.found_in(error.message):
         error.message = secret.scrub(error.message)
@@ -150,13 +155,18 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
             "The server answered with an HTML page. Does a proxy stand in between, or is base_url wrong?",
             phase="headers",
         )
-    streamed = kind not in _JSON_TYPES if request.streaming else kind == "text/event-stream"
-    if not streamed:
-        yield from dialect.decode_whole(_parsed(reply.whole()))
-        return
     from promptstream.wire.events import iter_ndjson, iter_sse
 
-    events = (iter_sse if dialect.framing == "sse" else iter_ndjson)(reply.chunks())
+    streamed = kind not in _JSON_TYPES if request.streaming else kind == "text/event-stream"
+    pieces: Iterable[bytes]
+    if streamed:
+        pieces = reply.chunks()
+    elif not (body := reply.whole()).lstrip().startswith(_EVENTS):
+        yield from dialect.decode_whole(_parsed(body))
+        return
+    else:
+        pieces = [body]  # events under the name of JSON: late, but whole
+    events = (iter_sse if dialect.framing == "sse" else iter_ndjson)(pieces)
     yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
     if not watch.events and not events.tail:
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
@@ -200,12 +210,12 @@ def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _parsed(body: bytes) -> Any:
-    from promptstream.wire.jsontext import loads
+    from promptstream.wire.jsontext import loads_exact  # a tool call's arguments may be an object in it
 
     text = body.decode("utf-8-sig", errors="replace").strip()
     if not text:
         raise ProtocolError("The server's answer is empty.", phase="body")
-    return loads(text)
+    return loads_exact(text)
 
 
 def fetch_json(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from openai_server import ROOT, Answer, OpenAIServer
+from provider_server import ProviderServer
+from wires import WIRES
 
 import promptstream
 from promptstream.cli.commands import root
@@ -486,6 +488,48 @@ def test_providers_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "pip install 'promptstream-sdk[local]'" in result.stdout
     assert result.stderr.startswith("Error: No provider is configured.")
     assert result.exit_code == 1
+
+
+def test_providers_tells_streaming_and_notes_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the document it all began with: a row each, with a Streaming and a Notes column."""
+    Fetched(monkeypatch)
+    head, *rows = run("providers").stdout.partition("\n\n")[0].splitlines()
+    assert head.split() == ["Provider", "Streaming", "Key", "Default", "model", "Notes"]
+    named = {row.split()[0]: row for row in rows}
+    assert [*named] == ["openai", "anthropic", "gemini", "openrouter", "ollama", "qwen", "compatible", "local"]
+    assert all("yes, SSE" in row or "yes, NDJSON" in row for row in named.values())
+    assert "NDJSON" in named["ollama"]
+    assert "needs base_url" in named["compatible"]
+
+
+# An Ollama on this machine
+
+
+def test_an_ollama_that_answers_is_chosen_before_the_embedded_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key its newest model answers, or the one that is named."""
+    with ProviderServer(WIRES["ollama"], "Hello.") as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.url)
+        assert run("ask", "Say hello").stdout == "Hello.\n"
+        assert run("ask", "Say hello", "-m", "gamma").stdout == "Hello.\n"
+        assert "Without --provider: ollama (no key is set, and an Ollama answers" in run("providers").stdout
+        assert [asked.model for asked in server.asked] == ["alpha", "gamma"]
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:9", "ollama.com", "http://[broken", "http://10.255.255.1:11434"])
+def test_an_ollama_that_does_not_answer_here_is_passed_over(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Nothing listens, it is another machine's, or the address is none: then it is the embedded model's turn."""
+    Fetched(monkeypatch)
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    assert "Without --provider: local" in run("providers").stdout
+
+
+def test_a_key_comes_before_an_ollama(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What costs nothing to look at is looked at first: no connection is made."""
+    with ProviderServer(WIRES["ollama"]) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.url)
+        monkeypatch.setenv("GEMINI_API_KEY", "sk-test")
+        assert "Without --provider: gemini (GEMINI_API_KEY is set)" in run("providers").stdout
+        assert server.requests == []
 
 
 # Help

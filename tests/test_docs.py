@@ -39,6 +39,8 @@ def openai(monkeypatch):
 
 def test_every_block_of_the_readme_runs(openai, monkeypatch, capsys):
     """What a newcomer pastes works, and shows the answer."""
+    for name in ("ANTHROPIC", "GEMINI"):
+        monkeypatch.setenv(f"{name}_API_KEY", "sk-test")
     monkeypatch.chdir(ROOT / "examples" / "hello")
     first, *recipes = blocks("README.md")
     exec(first, {})

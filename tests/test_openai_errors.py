@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,44 +44,6 @@ URL = f"{SERVER}/chat/completions"
 DELTA = {"id": "c1", "model": "m-1", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}
 STOP = {"id": "c1", "model": "m-1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
-STRANGERS = ("anthropic", "gemini", "vertex", "qwen-native")
-RECORDED: dict[str, type[ProviderError]] = {
-    "ollama-openai-400-invalid-request-error": ContextTooLong,
-    "ollama-openai-401-api-error": Authentication,
-    "openai-chat-400-invalid-image-format": InvalidRequest,
-    "openai-chat-400-invalid-image-url": InvalidRequest,
-    "openai-chat-400-invalid-request-error": InvalidRequest,
-    "openai-chat-400-invalid-value": InvalidRequest,
-    "openai-chat-400-max-tokens-unsupported": InvalidRequest,
-    "openai-chat-400-unsupported-value": InvalidRequest,
-    "openai-chat-401-invalid-api-key": Authentication,
-    "openai-chat-404-model-not-found": NotFound,
-    "openai-completions-401-invalid-api-key": Authentication,
-    "openai-other-400-invalid-image-file": InvalidRequest,
-    "openai-other-400-invalid-value": InvalidRequest,
-    "openai-other-400-unknown-parameter": InvalidRequest,
-    "openai-other-404-model-not-found": NotFound,
-    "openai-responses-400-context-length-exceeded": ContextTooLong,
-    "openai-responses-400-decimal-below-min-value": InvalidRequest,
-    "openai-responses-400-invalid-request-error": InvalidRequest,
-    "openai-responses-400-invalid-value": InvalidRequest,
-    "openai-responses-400-model-not-found": NotFound,
-    "openai-responses-400-temperature-unsupported": InvalidRequest,
-    "openai-responses-400-unsupported-file": InvalidRequest,
-    "openai-responses-401-invalid-api-key": Authentication,
-    "openrouter-400-400": ContextTooLong,
-    "openrouter-401-401": Authentication,
-    "openrouter-429-429": RateLimited,
-    "other-400-invalid-request-error": ContextTooLong,
-    "other-400-tool-use-failed": InvalidRequest,
-    "other-401-401": Authentication,
-    "other-401-invalid-request-error": Authentication,
-    "other-404-deploymentnotfound": NotFound,
-    "other-404-model-not-found": NotFound,
-    "other-429-ratelimitreached": RateLimited,
-    "qwen-401-invalid-request-error": Authentication,
-}
-
 
 def error_of(status: int, body: Any = b"", /, **headers: str) -> ProviderError:
     """Give the error for a status, a body (bytes, or a value for JSON) and headers."""
@@ -111,52 +72,6 @@ def provider() -> Iterator[Any]:
     retry = Retry(attempts=3, base=0.001)
     with providers.get("compatible", base_url=SERVER, api_key=KEY, model="m-1", retry=retry) as made:
         yield made
-
-
-# Recorded bodies
-
-
-def recorded(data: Path) -> Iterator[tuple[str, dict]]:
-    """Give the name and content of each recorded HTTP error of a server that speaks OpenAI's protocols."""
-    for path in sorted((data / "recordings" / "errors").glob("*.json")):
-        if not path.name.startswith(STRANGERS):
-            yield path.stem, json.loads(path.read_text())
-
-
-def test_every_recorded_error_has_the_class_that_says_what_to_do(conformance_data):
-    """34 refusals as servers worded them, each with its class, its status, and whether to try again."""
-    found, again = {}, set()
-    for name, about in recorded(conformance_data):
-        error = error_of(about["status"], about["body"].encode(), **about["headers"])
-        found[name] = type(error)
-        assert error.status == about["status"], name
-        assert error.phase == "headers", name
-        if error.retryable:
-            again.add(name)
-    assert found == RECORDED
-    assert again == {"openrouter-429-429", "other-429-ratelimitreached"}
-
-
-def test_every_recorded_error_says_what_the_server_said(conformance_data):
-    """The server's own words, its code and its request id are in the error, bounded."""
-    for name, about in recorded(conformance_data):
-        error = error_of(about["status"], about["body"].encode(), **about["headers"])
-        said = json.loads(about["body"])["error"]
-        assert " ".join(said["message"].split())[:60].rstrip(".") in " ".join(str(error).split()), name
-        assert str(error).startswith("openai says: "), name
-        assert f"status {about['status']}" in str(error), name
-        assert error.code == next(
-            (c for c in (said.get("code"), said.get("type")) if c and not str(c).isdigit()), None
-        ), name
-        body_id = json.loads(about["body"]).get("request_id")
-        assert error.request_id == (body_id or about["headers"].get("x-request-id")), name
-        assert len(str(error)) < 700, name
-
-
-def test_the_retry_hint_of_a_recorded_error_that_says_zero_in_one_header_is_the_other_one(conformance_data):
-    """``retry-after-ms: 0`` means nothing; ``retry-after: 1`` beside it counts."""
-    about = dict(recorded(conformance_data))["other-429-ratelimitreached"]
-    assert error_of(429, about["body"].encode(), **about["headers"]).retry_after == 1.0
 
 
 # Status, code and text
@@ -362,6 +277,15 @@ def test_a_long_text_is_cut_at_500_characters():
     assert len(str(error)) < MAX_TEXT + 200
 
 
+def test_a_code_and_an_id_are_bounded_and_printable():
+    """What a program compares or logs is short, too, and drives no terminal."""
+    error = error_of(
+        400, {"error": {"message": "no", "code": "\x1b[31m" + "b" * 10_000}, "request_id": "\x07" + "c" * 999}
+    )
+    assert error.code == "\\x1b[31m" + "b" * 55 + "…"
+    assert error.request_id == "\\x07" + "c" * 199 + "…"
+
+
 def test_control_characters_are_escaped():
     """Nothing in a message drives a terminal or hides text, and everything can be encoded."""
     error = error_of(
@@ -422,6 +346,11 @@ def test_the_wait_may_be_a_date():
         ({"request_id": "req_2"}, b"", "req_2"),
         ({"x_generation_id": "gen-3"}, b"", "gen-3"),
         ({"x_request_id": "req_1", "x_generation_id": "gen-3"}, b"", "req_1"),
+        ({"x_dashscope_request_id": "d-4"}, b"", "d-4"),
+        ({"apim_request_id": "a-4"}, b"", "a-4"),
+        ({"cf_ray": "8c-FRA"}, b"", "8c-FRA"),
+        ({"cf_ray": "8c-FRA", "request_id": "req_2"}, b"", "req_2"),
+        ({"x_request_id": "req_1"}, b'{"error": {"message": "no"}, "request_id": "r4"}', "r4"),
         ({}, b'{"error": {"message": "no"}, "request_id": "r4"}', "r4"),
         ({}, b'{"error": {"message": "no", "request_id": "r5"}}', "r5"),
         ({}, b'{"error": {"message": "no"}, "request_id": 6}', None),

@@ -350,7 +350,7 @@ def test_several_results_in_one_message_are_as_many_tool_messages():
 
 
 def test_the_arguments_of_a_call_are_sent_as_the_provider_wrote_them():
-    """Numbers and key order survive; arguments of our own are written as JSON; broken ones go back as they were."""
+    """Numbers and key order survive; arguments of our own are written as JSON; broken ones, refused by many, as {}."""
 
     def arguments(**call: Any) -> str:
         (message,) = messages_of(Message("assistant", ToolCall("c1", "f", **call)))
@@ -360,7 +360,8 @@ def test_the_arguments_of_a_call_are_sent_as_the_provider_wrote_them():
     assert arguments(arguments={"n": 1.1}, raw_arguments='{"n":1.10}') == '{"n":1.10}'
     assert arguments(arguments={"city": "Zürich"}) == '{"city": "Zürich"}'
     assert arguments(arguments={}) == "{}"
-    assert arguments(raw_arguments='{"n":', problem="cut") == '{"n":'
+    assert arguments(raw_arguments='{"n":1}') == '{"n":1}'
+    assert arguments(raw_arguments='{"n":', problem="cut") == "{}"
     assert arguments() == "{}"
 
 
@@ -810,3 +811,30 @@ def test_what_a_provider_lacks_is_unsupported_before_anything_is_sent(net):
     with providers.get("openai", api_key=KEY) as provider, pytest.raises(Unsupported, match="fallback="):
         provider.stream("Hi", models=["a", "b"])
     assert len(net.calls) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "reasoning", "warned"),
+    [
+        ("gpt-4o", "low", "reasoning was left out: gpt-4o does not take it."),
+        ("gpt-4o", 2000, "reasoning was left out: gpt-4o does not take it."),
+        ("gpt-5-chat-latest", True, "reasoning was left out: gpt-5-chat-latest does not take it."),
+        ("gpt-4o", False, None),
+        ("o3", "none", "reasoning was left out: o3 does not take the effort 'none'."),
+        ("o1-mini", "low", "reasoning was left out: o1-mini does not take the effort 'low'."),
+        ("gpt-5", False, "reasoning was left out: gpt-5 does not take the effort 'none'."),
+        ("gpt-5.2", "max", "reasoning was left out: gpt-5.2 does not take the effort 'max'."),
+        ("gpt-5.6", "minimal", "reasoning was left out: gpt-5.6 does not take the effort 'minimal'."),
+    ],
+)
+def test_an_effort_that_a_model_refuses_is_left_out_with_a_warning(net, model, reasoning, warned):
+    """A model that does not think, or not in that measure, is not asked to; not to think is no wish then."""
+    with providers.get("openai", api_key=KEY, model=model) as provider:
+        response = provider.send("Hello", reasoning=reasoning)
+    assert "reasoning_effort" not in json.loads(net.calls[0].request.body)
+    assert response.warnings == ((warned,) if warned else ())
+
+
+def test_o1_mini_gets_its_system_prompt_from_the_user():
+    """It knows neither the role system nor developer."""
+    assert messages_of(Message("system", "Be brief."), model="o1-mini")[0]["role"] == "user"

@@ -11,7 +11,7 @@ import attrs
 
 from promptstream.cli.terminal import is_terminal, tell
 from promptstream.conversation import Conversation
-from promptstream.errors import StreamError
+from promptstream.errors import ConfigError, StreamError
 from promptstream.opening import chat as open_chat
 from promptstream.opening import open as open_pack
 from promptstream.packs.pack import Pack, Prompt, load
@@ -88,15 +88,14 @@ def _chosen(flags: Flags, pack: Pack | None) -> Choice:
 
 def newest_ollama_model() -> str | None:
     """Give the newest model of an Ollama that answers on this machine, or None."""
-    patience = Timeout(connect=0.3, total=1)
-    with get("ollama", timeout=patience, retry=Retry(attempts=1)) as ollama:
-        dialect: Any = ollama.dialect
-        if not is_loopback(urlsplit(dialect.base_url).hostname or ""):
-            return None
-        try:
+    try:
+        with get("ollama", timeout=Timeout(connect=0.3, total=1), retry=Retry(attempts=1)) as ollama:
+            dialect: Any = ollama.dialect
+            if not is_loopback(urlsplit(dialect.base_url).hostname or ""):
+                return None
             models = ollama.models()
-        except StreamError:
-            return None
+    except (ConfigError, StreamError):  # none that could answer, or none that does
+        return None
     return models[0].id if models else None
 
 

@@ -1,11 +1,16 @@
-"""Any server that speaks Chat Completions: vLLM, llama.cpp, LM Studio, Groq, Mistral, DeepSeek, …"""
+"""Any server that speaks Chat Completions: vLLM, llama.cpp, LM Studio, Groq, Mistral, DeepSeek, Azure, …"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules
+from promptstream.providers.openai_models import Rules, any_id
+
+_MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
 
 class CompatibleDialect(OpenAIDialect):
@@ -17,7 +22,17 @@ class CompatibleDialect(OpenAIDialect):
     url_variable: ClassVar[str] = ""
     key_variables: ClassVar[tuple[str, ...]] = ("PROMPTSTREAM_API_KEY",)
     key_required: ClassVar[bool] = False
+    think_tags: ClassVar[bool] = True
 
     def rules(self, model: str) -> Rules:
         """Refuse nothing: only the server knows what its models take."""
-        return Rules(limit="max_tokens")
+        host = urlsplit(self.base_url).hostname or ""
+        of_mistral = host == "mistral.ai" or host.endswith(".mistral.ai")
+        return Rules(limit="max_tokens", call_id=_nine_characters if of_mistral else any_id)
+
+
+def _nine_characters(call_id: str) -> str:
+    """Give a tool call's id as Mistral's own servers insist on it."""
+    if _MISTRAL_ID.fullmatch(call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]

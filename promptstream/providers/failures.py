@@ -1,23 +1,23 @@
-"""A provider's status, code and text in, the error that stands for them out.
+"""A provider's status, headers and body in, the error that stands for them out.
 
-The same table serves HTTP errors and errors inside a 200 stream, so that a loop catches one class.
+The same way serves HTTP errors and errors inside a 200 stream, so that a loop catches one class.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import attrs
 
 from promptstream.errors import (
     Authentication,
     ContentFiltered,
     ContextTooLong,
-    InvalidRequest,
     LimitExceeded,
     NotFound,
     Overloaded,
-    PermissionDenied,
     ProtocolError,
     ProviderError,
     QuotaExceeded,
@@ -28,70 +28,49 @@ from promptstream.values.secret import Secret
 from promptstream.wire.jsontext import loads
 
 MAX_TEXT = 500
-
-_CODES: dict[str, type[ProviderError]] = {
-    "insufficient_quota": QuotaExceeded,
-    "billing_hard_limit_reached": QuotaExceeded,
-    "context_length_exceeded": ContextTooLong,
-    "exceed_context_size_error": ContextTooLong,
-    "invalid_api_key": Authentication,
-    "authentication_error": Authentication,
-    "permission_error": PermissionDenied,
-    "model_not_found": NotFound,
-    "not_found_error": NotFound,
-    "rate_limit_exceeded": RateLimited,
-    "rate_limit_error": RateLimited,
-    "overloaded_error": Overloaded,
-    "server_is_overloaded": Overloaded,
-    "server_error": ServerError,
-    "api_error": ServerError,
-    "internal_error": ServerError,
-    "internal_server_error": ServerError,
-    "content_policy_violation": ContentFiltered,
-    "content_filter": ContentFiltered,
-    "data_inspection_failed": ContentFiltered,
-    "invalid_request_error": InvalidRequest,
-}
-_STATUSES: dict[int, type[ProviderError]] = {
-    401: Authentication,
-    402: QuotaExceeded,
-    403: PermissionDenied,
-    404: NotFound,
-    408: ServerError,
-    409: ServerError,
-    425: ServerError,
-    429: RateLimited,
-    503: Overloaded,
-    529: Overloaded,
-}
-_RETRYABLE = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
-_TOO_LONG = re.compile(
-    r"max(imum)? context length|context (length|window|size).{0,40}exceed|exceeds? .{0,40}context|prompt is too long",
-    re.I,
-)
-_STATUS = re.compile(r"[1-5][0-9][0-9]")
-_NO_CREDIT = re.compile(r"credit balance|insufficient (credit|balance|funds)", re.I)
+_MAX_CODE = 60
+_MAX_ID = 200
+_MAX_READ = 10_000
+"""Characters of a message that are searched for what it means."""
+_STATUS = re.compile(r"[1-5][0-9][0-9]", re.ASCII)
+_SAYS_NOTHING = ("", "Provider returned error", "Upstream error", "error")
+_IDENTITIES = ("x-request-id", "request-id", "x-generation-id", "x-dashscope-request-id", "apim-request-id")
 _HINTS: dict[type[ProviderError], str] = {
     Authentication: "Check the key.",
-    QuotaExceeded: "Waiting does not help: see to the account's credit.",
+    QuotaExceeded: "Waiting does not help: see to the account's credit and quota.",
     NotFound: "Check the model's name and base_url.",
     ContextTooLong: "Shorten the conversation or the answer's max_tokens.",
 }
 
 
+@attrs.frozen(eq=False)
+class _Said:
+    """What an error object says, whatever its shape."""
+
+    message: str = ""
+    codes: tuple[str, ...] = ()
+    status: int | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    retryable: bool | None = None
+    verdict: type[ProviderError] | None = None
+    """The class, where the details leave no doubt."""
+
+
 def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
     """Give the error for an HTTP *status* with its (bounded) *body*, whatever shape that has."""
+    from promptstream.providers.retry_hints import retry_after
+
     content_type = headers.get("content-type", "").partition(";")[0].strip()
-    try:
-        said: Any = loads(body.decode(errors="replace").strip())
-    except (ProtocolError, LimitExceeded):
-        said = None
+    text = body.decode("utf-8-sig", errors="replace").strip()
+    said = _parsed(text)
     if said is None:
-        text = "" if "html" in content_type or body.lstrip()[:1] == b"<" else body.decode(errors="replace").strip()
+        if "html" in content_type or text.startswith("<"):
+            text = ""
         said = {"message": text or f"no explanation ({content_type or 'no content type'}, {len(body)} bytes)"}
     error = said_error(provider, secret, said, status)
-    if error.request_id is None and (identity := request_id(headers)) is not None:
-        error.request_id = secret.scrub(identity)
+    if error.request_id is None:
+        error.request_id = _identity(secret, request_id(headers) or headers.get("cf-ray"))
     error.phase = "headers"
     error.retry_after = retry_after(headers) or error.retry_after
     should_retry = headers.get("x-should-retry")
@@ -101,96 +80,190 @@ def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str,
 
 
 def said_error(provider: str, secret: Secret, said: Any, status: int | None = None) -> ProviderError:
-    """Give the error for what a provider *said*: an error object, a string, or a body around one."""
-    message, code, kind, stated, request = _read(said)
-    code, kind = secret.scrub(code), secret.scrub(kind)
-    status = status if status is not None else stated
-    cls = _classify(status, code, kind, message)
-    text = _clean(secret.scrub(message)) or "no explanation"
-    where = ", ".join(filter(None, (f"status {status}" if status else "", _clean(code)[:60])))
+    """Give the error for what a provider *said*: an error object, a string, a list of one, or a body around one."""
+    from promptstream.providers.error_classes import classify, is_temporary  # patterns: only who fails pays for them
+
+    read = _read(said)
+    status = status if status is not None else read.status
+    cls = read.verdict or classify(status, read.codes, read.message)
+    code = _clean(secret.scrub(read.codes[0]), _MAX_CODE) if read.codes else ""
+    text = _clean(secret.scrub(read.message), MAX_TEXT) or "no explanation"
+    where = ", ".join(filter(None, (f"status {status}" if status else "", code)))
     hint = _HINTS.get(cls, "")
+    retryable = is_temporary(cls, status, read.message) if read.retryable is None else read.retryable
+    # A "try again in …" beside a quota would make a loop wait for nothing.
+    can_wait = retryable or issubclass(cls, (RateLimited, Overloaded, ServerError))
     return cls(
         f"{provider} says: {text.rstrip('.')}{f' ({where})' if where else ''}. {hint}".rstrip(),
         status=status,
-        code=code or kind or None,
-        request_id=None if request is None else secret.scrub(request),
+        code=code or None,
+        request_id=_identity(secret, read.request_id),
         provider=provider,
         phase="body",
-        retryable=issubclass(cls, (RateLimited, Overloaded, ServerError)) and (status is None or status in _RETRYABLE),
+        retryable=retryable,
+        retry_after=read.retry_after if can_wait else None,
     )
-
-
-def _read(said: Any) -> tuple[str, str, str, int | None, str | None]:
-    """Find message, code, type, status and request id in the shapes that servers use."""
-    if isinstance(said, list) and said:
-        said = said[0]
-    outer = said if isinstance(said, dict) else {}
-    error = outer.get("error") or said
-    if not isinstance(error, dict):
-        return str(error), "", "", None, None
-    message = error.get("message") or error.get("detail") or error.get("error_msg") or ""
-    code = error.get("code")
-    status = error.get("status_code")
-    if isinstance(code, int) or (isinstance(code, str) and _STATUS.fullmatch(code)):
-        status, code = (int(code) if status is None else status), ""
-    kind = error.get("type")
-    request = outer.get("request_id") or error.get("request_id")
-    return (
-        message if isinstance(message, str) else str(message),
-        code if isinstance(code, str) else "",
-        kind if isinstance(kind, str) else "",
-        status if isinstance(status, int) and 100 <= status < 600 else None,
-        request if isinstance(request, str) else None,
-    )
-
-
-def _classify(status: int | None, code: str, kind: str, message: str) -> type[ProviderError]:
-    if status in (None, 400, 413, 422) and _TOO_LONG.search(message):
-        return ContextTooLong
-    if status in (None, 400, 402, 403) and _NO_CREDIT.search(message):
-        return QuotaExceeded
-    by_code = _CODES.get(code) or (_CODES.get(kind) if status is None or kind == "insufficient_quota" else None)
-    if by_code is not None and not (by_code is InvalidRequest and status not in (None, 400)):
-        return by_code
-    if status is None:
-        return ProviderError
-    return _STATUSES.get(status) or (ServerError if status >= 500 else InvalidRequest)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Give the seconds that Retry-After (RFC 9110 section 10.2.3) or retry-after-ms ask for, above 0, or None."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) * scale
-        except ValueError:
-            seconds = _until(value)
-        if 0 < seconds < float("inf"):
-            return seconds
-    return None
-
-
-def _until(date: str) -> float:
-    from datetime import datetime, timezone
-    from email.utils import parsedate_to_datetime
-
-    try:
-        until = parsedate_to_datetime(date)
-        if until.tzinfo is None:  # the asctime form, which is UTC (RFC 9110 section 5.6.7)
-            until = until.replace(tzinfo=timezone.utc)
-        return (until - datetime.now(timezone.utc)).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Give the provider's name for the request, from its headers, or None."""
-    return headers.get("x-request-id") or headers.get("request-id") or headers.get("x-generation-id")
+    return next((found for name in _IDENTITIES if (found := headers.get(name))), None)
 
 
-def _clean(text: str) -> str:
+def _parsed(text: str) -> Any:
+    """Give the JSON value of a body, also where it came as one server-sent event; None where there is none."""
+    lines = [line[5:].strip() for line in text.split("\n") if line.startswith("data:")]
+    for candidate in (text, "\n".join(lines)):
+        try:
+            return loads(candidate)
+        except (ProtocolError, LimitExceeded):
+            continue
+    return None
+
+
+def _read(said: Any) -> _Said:
+    """Find message, codes, status and request id in the shapes that servers use."""
+    outer = _opened(said)
+    if not isinstance(outer, dict):
+        return _Said(str(outer)[:_MAX_READ])
+    error = outer.get("error") or outer.get("errors")
+    if isinstance(error, list) and error:
+        error = error[0]
+    if isinstance(error, str):
+        return _read_object({**outer, "message": _joined(error, outer.get("message"))}, outer)
+    return _read_object(error if isinstance(error, dict) else outer, outer)
+
+
+def _opened(said: Any) -> Any:
+    """Take away what stands around a body: Gemini's list of one, the ``response`` of Responses' events."""
+    if isinstance(said, list) and said:
+        said = said[0]
+    if isinstance(said, dict) and isinstance(inner := said.get("response"), dict) and inner.get("error"):
+        return inner
+    return said
+
+
+def _read_object(error: dict[str, Any], outer: dict[str, Any]) -> _Said:
+    from promptstream.providers.retry_hints import retry_in
+
+    metadata = _dict(error, "metadata")
+    message = _message(error, metadata)[:_MAX_READ]
+    return _Said(
+        message,
+        tuple(_codes(error, metadata)),
+        _status(error, outer),
+        _text(outer, "request_id") or _text(error, "request_id") or None,
+        retry_in(error, message),
+        _flag(_dict(error, "availability"), "retryable"),
+        _verdict(error, metadata),
+    )
+
+
+def _message(error: dict[str, Any], metadata: dict[str, Any]) -> str:
+    message = error.get("message") or error.get("detail") or error.get("error_msg") or ""
+    if not isinstance(message, str):
+        message = str(message)
+    if message.strip().rstrip(".") not in _SAYS_NOTHING:
+        return message
+    # OpenRouter: what the upstream provider said is in metadata.
+    upstream = _upstream(metadata)
+    name = _text(metadata, "provider_name")
+    return ": ".join(filter(None, (f"{message} ({name})" if message and name else message, upstream)))
+
+
+def _upstream(metadata: dict[str, Any]) -> str:
+    raw = metadata.get("raw")
+    if isinstance(raw, str) and raw.lstrip()[:1] in ("{", "["):
+        parsed = _parsed(raw)
+        raw = raw if parsed is None else parsed
+    if isinstance(raw, (dict, list)) and raw:
+        raw = _message(_innermost(raw), {}) or str(raw)
+    if isinstance(raw, str) and raw.strip():
+        return raw.strip()
+    earlier = metadata.get("previous_errors")
+    last = earlier[-1] if isinstance(earlier, list) and earlier else None
+    return _text(last, "message") if isinstance(last, dict) else ""
+
+
+def _innermost(raw: Any) -> dict[str, Any]:
+    outer = _opened(raw)
+    if not isinstance(outer, dict):
+        return {}
+    inner = outer.get("error")
+    return inner if isinstance(inner, dict) else {"message": inner} if isinstance(inner, str) else outer
+
+
+def _codes(error: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
+    """Give every word for what happened, the provider's own code first."""
+    for place, name in (
+        (error, "code"),
+        (error, "error_type"),
+        (metadata, "error_type"),
+        (error, "type"),
+        (error, "status"),
+        (_dict(error, "availability"), "code"),
+        (metadata, "provider_code"),
+    ):
+        code = _text(place, name)
+        if code and code != "error" and not _STATUS.fullmatch(code):
+            yield code
+    for detail in _details(error):
+        if reason := _text(detail, "reason"):
+            yield reason
+
+
+def _status(error: dict[str, Any], outer: dict[str, Any]) -> int | None:
+    for place in (error, outer):
+        for name in ("status_code", "http_status", "code", "status"):
+            value = place.get(name)
+            if isinstance(value, str) and _STATUS.fullmatch(value):
+                value = int(value)
+            if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
+                return value
+    return None
+
+
+def _verdict(error: dict[str, Any], metadata: dict[str, Any]) -> type[ProviderError] | None:
+    if any(metadata.get(name) for name in ("flagged_input", "reasons", "patterns")):
+        return ContentFiltered  # OpenRouter's moderation and guardrails
+    for detail in _details(error):
+        violations = detail.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
+            # Google gives a wait of seconds beside a quota that comes back tomorrow.
+            if isinstance(violation, dict) and "perday" in _text(violation, "quotaId").lower():
+                return QuotaExceeded
+    return None
+
+
+def _details(error: dict[str, Any]) -> list[dict[str, Any]]:
+    details = error.get("details")
+    return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+
+
+def _joined(error: str, message: Any) -> str:
+    return f"{error}: {message}" if isinstance(message, str) and message and message != error else error
+
+
+def _dict(place: dict[str, Any], name: str) -> dict[str, Any]:
+    value = place.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(place: dict[str, Any], name: str) -> str:
+    value = place.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _flag(place: dict[str, Any], name: str) -> bool | None:
+    value = place.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def _identity(secret: Secret, identity: str | None) -> str | None:
+    return _clean(secret.scrub(identity), _MAX_ID) if identity else None
+
+
+def _clean(text: str, longest: int) -> str:
     """Bound *text* and escape what could drive a terminal."""
-    cut = text[:MAX_TEXT] + ("…" if len(text) > MAX_TEXT else "")
+    cut = text[:longest] + ("…" if len(text) > longest else "")
     return "".join([c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in cut])

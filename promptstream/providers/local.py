@@ -13,7 +13,7 @@ from typing import ClassVar
 from promptstream.errors import ConfigError
 from promptstream.providers import llama_server, weights
 from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules
+from promptstream.providers.openai_models import Rules, any_id
 from promptstream.values.secret import Secret
 from promptstream.wire.watch import Watch
 
@@ -29,6 +29,7 @@ class LocalDialect(OpenAIDialect):
     url_variable: ClassVar[str] = ""
     key_variables: ClassVar[tuple[str, ...]] = ()
     key_required: ClassVar[bool] = False
+    think_tags: ClassVar[bool] = True
 
     def __init__(self, *, model: str | None = None, threads: int = 1, context: int = 4096) -> None:
         """*threads* and *context* (tokens for prompt and answer together) count for the first stream."""
@@ -63,7 +64,7 @@ class LocalDialect(OpenAIDialect):
 
     def rules(self, model: str) -> Rules:
         """Refuse nothing: llama.cpp ignores what it does not know."""
-        return Rules(limit="max_tokens")
+        return Rules(limit="max_tokens", call_id=any_id)
 
 
 class _Start(threading.Thread):

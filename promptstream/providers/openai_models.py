@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import attrs
+
+from promptstream.providers.parameters import portable_id
+from promptstream.values.effort import LEVELS
 
 _SAMPLING = frozenset({"temperature", "top_p"})
 _PENALTIES = frozenset({"frequency_penalty", "presence_penalty"})
 _O_SERIES = re.compile(r"^o(\d+)(?:-|$)")
 _GPT = re.compile(r"^gpt-(\d+)(?:\.(\d+))?(?:-(.+))?$")
+_CLASSIC = re.compile(r"^(gpt-3|gpt-4|chatgpt-)")
+_CHAT = re.compile(r"^(gpt-(?!.*instruct)|chatgpt-|o\d+(?:-|$))")
+_LONGEST_ID = 40
+
+
+def call_id(given: str) -> str:
+    """Give a tool call's id as OpenAI takes it: of letters, digits, _ and -, at most 40."""
+    return portable_id(given, _LONGEST_ID)
+
+
+def any_id(given: str) -> str:
+    """Give a tool call's id as it is: the server's own ids may be of any form, and only a missing one is refused."""
+    return given or portable_id(given)
 
 
 @attrs.frozen
@@ -23,19 +40,53 @@ class Rules:
     reasons_by_default: bool = False
     limit: str = "max_completion_tokens"
     system: str = "system"
+    """The role in which the system prompt is sent; "user" where the model takes no other."""
+    chat_only: bool = False
+    """True where it is known to have no text completions."""
+    of_completion: frozenset[str] = frozenset()
+    """Parameters of a chat that a text completion takes as well."""
+    usage_asked: bool = True
+    """False where the usage is streamed unasked."""
+    document_urls: bool = False
+    """True where a document may be given by its address."""
+    call_id: Callable[[str], str] = call_id
+    """Gives a tool call's id, which may come from another provider, as this one takes it."""
+    thinks: bool | None = None
+    """Whether it takes an effort and gives reasoning items; None where that is not known."""
+    refused_efforts: frozenset[str] = frozenset()
+    """Levels of effort that it certainly lacks."""
 
 
 def rules_for(model: str) -> Rules:
     """Give the rules of one of OpenAI's models; unknown names keep the classic behaviour."""
-    lacks = frozenset({"top_k"})
+    lacks, chat_only = frozenset({"top_k"}), _CHAT.match(model) is not None
     if series := _O_SERIES.match(model):
         stop = frozenset({"stop"}) if int(series[1]) >= 3 else frozenset()
-        return Rules(lacks | _SAMPLING | _PENALTIES | stop, system="developer")
+        first = model.startswith(("o1-mini", "o1-preview"))  # these take neither a system prompt nor an effort
+        return Rules(
+            lacks | _SAMPLING | _PENALTIES | stop,
+            system="user" if first else "developer",
+            chat_only=chat_only,
+            thinks=True,
+            refused_efforts=frozenset(LEVELS) if first else frozenset(LEVELS) - {"low", "medium", "high"},
+        )
     if (gpt := _GPT.match(model)) and int(gpt[1]) >= 5 and not (gpt[3] or "").startswith("chat"):
         version = (int(gpt[1]), int(gpt[2] or 0))
+        rules = Rules(system="developer", chat_only=chat_only, thinks=True, refused_efforts=_refused_efforts(version))
         if version == (5, 0):
-            return Rules(lacks | _SAMPLING | _PENALTIES, system="developer")
-        return Rules(lacks | _PENALTIES, _SAMPLING, reasons_by_default=version >= (5, 5), system="developer")
+            return attrs.evolve(rules, refused=lacks | _SAMPLING | _PENALTIES)
+        by_default = version >= (5, 5)
+        refused = lacks | _PENALTIES
+        return attrs.evolve(rules, refused=refused, refused_while_reasoning=_SAMPLING, reasons_by_default=by_default)
+    thinks = False if gpt or _CLASSIC.match(model) else None
     if model.endswith("-search-preview"):
-        return Rules(lacks | {"temperature"})
-    return Rules(lacks)
+        return Rules(lacks | {"temperature"}, chat_only=chat_only, thinks=thinks)
+    return Rules(lacks, chat_only=chat_only, thinks=thinks)
+
+
+def _refused_efforts(version: tuple[int, int]) -> frozenset[str]:
+    if version == (5, 0):
+        return frozenset({"none", "xhigh", "max"})
+    if version < (5, 5):
+        return frozenset({"max"})
+    return frozenset({"minimal"}) if version >= (5, 6) else frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from promptstream.errors import Unsupported
@@ -10,6 +10,7 @@ from promptstream.providers.openai_models import Rules
 from promptstream.providers.parameters import arguments_text, data_url, left_out, rename
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format
+from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolResult
 from promptstream.values.request import ChatRequest
 
@@ -17,8 +18,30 @@ _PLAIN = ("temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", 
 _OF_CHAT = {"tool_choice", "parallel_tools", "response_format", "schema", "reasoning"}
 
 
-def encode_body(request: ChatRequest, rules: Rules, provider: str) -> tuple[dict[str, Any], list[str]]:
+def reasoning_effort(effort: Effort, who: str) -> tuple[dict[str, Any], list[str]]:
+    """Give ``reasoning_effort`` for *effort*, and a warning for what Chat Completions does not take of it."""
+    if effort.budget is not None:
+        return {}, left_out(["reasoning"], who, "takes an effort (low, medium, high), not a budget")
+    warnings = left_out([f"reasoning's {name}" for name in effort.options], who)
+    return ({} if effort.level is None else {"reasoning_effort": effort.level}), warnings
+
+
+def no_echo(message: Message) -> dict[str, Any]:
+    """Send nothing back with an answer but what Chat Completions knows."""
+    return {}
+
+
+def encode_body(
+    request: ChatRequest,
+    rules: Rules,
+    provider: str,
+    *,
+    reasoning: Callable[[Effort, str], tuple[dict[str, Any], list[str]]] = reasoning_effort,
+    echo: Callable[[Message], Mapping[str, Any]] = no_echo,
+) -> tuple[dict[str, Any], list[str]]:
     """Give the JSON body for *request*, and a warning for each parameter left out.
+
+    *reasoning* gives the keys for an effort; *echo* further keys of an assistant's message.
 
     Raises:
         Unsupported: a message holds what this protocol cannot carry.
@@ -27,33 +50,45 @@ def encode_body(request: ChatRequest, rules: Rules, provider: str) -> tuple[dict
     if request.prompt is not None:
         body["prompt"] = request.prompt
     else:
-        body["messages"] = [encoded for message in request.messages for encoded in _message(message, rules, provider)]
+        encoder = _Messages(rules, provider, echo)
+        body["messages"] = [encoded for message in request.messages for encoded in encoder.encoded(message)]
     if request.tools:
         body["tools"] = [
             {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
             for t in request.tools
         ]
     body["stream"] = request.streaming
-    if request.streaming:
+    if request.streaming and rules.usage_asked:
         body["stream_options"] = {"include_usage": True}
-    warnings = _parameters(body, request, rules)
+    warnings = _parameters(body, request, rules, reasoning)
     body.update(request.extra)
     return body, warnings
 
 
-def _parameters(body: dict[str, Any], request: ChatRequest, rules: Rules) -> list[str]:
+def _parameters(
+    body: dict[str, Any],
+    request: ChatRequest,
+    rules: Rules,
+    reasoning: Callable[[Effort, str], tuple[dict[str, Any], list[str]]],
+) -> list[str]:
     given = dict(request.parameters)
     if request.prompt is not None:
-        warnings = left_out(_OF_CHAT & set(given), "a text completion")
-        given = {name: value for name, value in given.items() if name not in _OF_CHAT}
-        return warnings + _sampling(body, given, request, rules.refused, "max_tokens")
-    effort, warnings = _effort(Effort.of(given.get("reasoning")), request.who)
-    refused = rules.refused
-    if effort not in (None, "none") or (effort is None and rules.reasons_by_default):
-        refused |= rules.refused_while_reasoning
+        of_chat = _OF_CHAT - rules.of_completion
+        warnings = left_out(of_chat & set(given), "a text completion")
+        given = {name: value for name, value in given.items() if name not in of_chat}
+    else:
+        warnings = []
+    effort, lacking = _taken(Effort.of(given.get("reasoning")), rules, request.who)
+    warnings += lacking
     if effort is not None:
-        body["reasoning_effort"] = effort
-    warnings += _sampling(body, given, request, refused, rules.limit)
+        keys, lacking = reasoning(effort, request.who)
+        body.update(keys)
+        warnings += lacking
+    refused = rules.refused
+    thinks = rules.reasons_by_default if effort is None or effort.level is None else not effort.off
+    if thinks and request.prompt is None:
+        refused |= rules.refused_while_reasoning
+    warnings += _sampling(body, given, request, refused, rules.limit if request.prompt is None else "max_tokens")
     if "tool_choice" in given:
         body["tool_choice"] = tool_choice(given["tool_choice"])
     if "parallel_tools" in given and request.tools:
@@ -63,6 +98,16 @@ def _parameters(body: dict[str, Any], request: ChatRequest, rules: Rules) -> lis
     return warnings
 
 
+def _taken(effort: Effort | None, rules: Rules, who: str) -> tuple[Effort | None, list[str]]:
+    if effort is None or (rules.thinks is False and effort.off):
+        return None, []
+    if rules.thinks is False:
+        return None, left_out(["reasoning"], who)
+    if effort.level in rules.refused_efforts:
+        return None, left_out(["reasoning"], who, f"does not take the effort {effort.level!r}")
+    return effort, []
+
+
 def _sampling(
     body: dict[str, Any], given: dict[str, Any], request: ChatRequest, refused: frozenset[str], limit: str
 ) -> list[str]:
@@ -70,14 +115,6 @@ def _sampling(
     taken = {name: value for name, value in given.items() if name not in lacking}
     body.update(rename(taken, {name: name for name in _PLAIN} | {"max_tokens": limit}))
     return left_out(lacking, request.who)
-
-
-def _effort(wanted: Effort | None, who: str) -> tuple[str | None, list[str]]:
-    if wanted is None or (wanted.level is None and wanted.budget is None):
-        return None, []
-    if wanted.level is None:
-        return None, left_out(["reasoning"], who, "takes an effort (low, medium, high), not a budget")
-    return wanted.level, []
 
 
 def tool_choice(choice: Any) -> Any:
@@ -95,43 +132,72 @@ def _response_format(wanted: Format) -> Any:
     return {"type": "json_schema", "json_schema": {"name": wanted.name, "schema": wanted.schema}}
 
 
-def _message(message: Message, rules: Rules, provider: str) -> Iterator[dict[str, Any]]:
-    if message.role == "system":
-        yield {"role": rules.system, "content": message.text}
-    elif message.role == "assistant":
-        yield _assistant(message)
-    elif message.role == "tool":
-        for part in message.parts:
-            if isinstance(part, ToolResult):
-                yield {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
-    else:
-        yield {"role": "user", "content": _content(message, provider)}
+class _Messages:
+    """Encode messages as one server wants them."""
 
+    def __init__(self, rules: Rules, provider: str, echo: Callable[[Message], Mapping[str, Any]]) -> None:
+        self._rules = rules
+        self._provider = provider
+        self._echo = echo
 
-def _assistant(message: Message) -> dict[str, Any]:
-    encoded: dict[str, Any] = {"role": "assistant", "content": message.text or None}
-    if message.tool_calls:
-        encoded["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments_text(call)}}
+    def encoded(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Give what *message* is in this protocol: one message, or one for each result of a tool."""
+        if message.role == "system":
+            yield {"role": self._rules.system, "content": message.text}
+        elif message.role == "assistant":
+            yield self._assistant(message)
+        elif message.role == "tool":
+            for part in message.parts:
+                if isinstance(part, ToolResult):
+                    call_id = self._rules.call_id(part.call_id)
+                    yield {"role": "tool", "tool_call_id": call_id, "content": part.content}
+        else:
+            yield {"role": "user", "content": self._content(message)}
+
+    def _assistant(self, message: Message) -> dict[str, Any]:
+        calls = [
+            {
+                "id": self._rules.call_id(call.id),
+                "type": "function",
+                # Servers read the arguments, and refuse a history with half a JSON text or a call of nothing.
+                "function": {
+                    "name": call.name or "unnamed",
+                    "arguments": "{}" if call.arguments is None and call.problem else arguments_text(call),
+                },
+            }
             for call in message.tool_calls
         ]
-    elif not message.text:
-        encoded["content"] = ""
-    return encoded
+        content = message.text or (None if calls else "")
+        encoded: dict[str, Any] = {"role": "assistant", "content": content}
+        if calls:
+            encoded["tool_calls"] = calls
+        return {**encoded, **self._echo(message)}
 
+    def _content(self, message: Message) -> str | list[dict[str, Any]]:
+        if all(isinstance(part, Text) for part in message.parts):
+            return message.text
+        return [self._part(part) for part in message.parts if not isinstance(part, Reasoning)]
 
-def _content(message: Message, provider: str) -> str | list[dict[str, Any]]:
-    if all(isinstance(part, Text) for part in message.parts):
-        return message.text
-    return [_part(part, provider) for part in message.parts if not isinstance(part, Reasoning)]
+    def _part(self, part: Any) -> dict[str, Any]:
+        if isinstance(part, Text):
+            return {"type": "text", "text": part.text}
+        if isinstance(part, Image):
+            image = {"url": part.url or data_url(part)}
+            return {"type": "image_url", "image_url": image | ({"detail": part.detail} if part.detail else {})}
+        if isinstance(part, Document):
+            return self._document(part)
+        raise Unsupported(f"{self._provider} does not take a {type(part).__name__} in a user's message.")
 
-
-def _part(part: Any, provider: str) -> dict[str, Any]:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
-    if isinstance(part, Image):
-        image = {"url": part.url or data_url(part)}
-        return {"type": "image_url", "image_url": image | ({"detail": part.detail} if part.detail else {})}
-    if isinstance(part, Document) and part.data is not None:
+    def _document(self, part: Document) -> dict[str, Any]:
+        if part.data is None and part.url and self._rules.document_urls:
+            return {"type": "file", "file": {"filename": part.name or "document.pdf", "file_data": part.url}}
+        if part.data is None and part.url:
+            raise Unsupported(
+                f"{self._provider} does not take a Document by its address; fetch it and give data=…, "
+                "or use Document.from_file(path)."
+            )
+        kind = part.media_type or media_type(part.data, part.name) or ""
+        if kind.startswith("text/") and part.data is not None:  # files are PDF here; text is told as text
+            name = f"{part.name}:\n" if part.name else ""
+            return {"type": "text", "text": name + part.data.decode(errors="replace")}
         return {"type": "file", "file": {"filename": part.name or "document.pdf", "file_data": data_url(part)}}
-    raise Unsupported(f"{provider} does not take a {type(part).__name__} of this kind in a user's message.")

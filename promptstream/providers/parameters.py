@@ -55,7 +55,7 @@ def portable_id(call_id: str, longest: int = 64) -> str:
     """
     if len(call_id) <= longest and re.fullmatch(r"[a-zA-Z0-9_-]+", call_id):
         return call_id
-    return f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:24]}"
+    return f"call_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
 def arguments_text(call: ToolCall) -> str:

@@ -12,6 +12,9 @@ from promptstream.providers.failures import http_error
 from promptstream.values.request import Call, ModelInfo
 from promptstream.values.secret import Secret
 
+_KEY_HEADERS = {"api-key", "x-api-key", "x-goog-api-key"}
+"""What servers call the header that holds a key: Azure, Anthropic, Google."""
+
 
 class VendorDialect:
     """Hold name, key, model, address and headers; a dialect adds what is said there."""
@@ -35,6 +38,8 @@ class VendorDialect:
     """Headers that the protocol asks for; the user's go over them."""
     url_example: ClassVar[str] = "the server's address up to and with /v1"
     models_path: ClassVar[str] = "/models"
+    unreachable: str = ""
+    """What to do where nothing answers at the address; goes into that error."""
 
     def __init__(
         self,
@@ -44,7 +49,9 @@ class VendorDialect:
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.secret = checked_key(api_key, self.key_variables, self.name, required=self.key_required)
+        carried = _KEY_HEADERS | {"authorization", self.key_header.lower()}
+        required = self.key_required and carried.isdisjoint(str(name).lower() for name in headers or ())
+        self.secret = checked_key(api_key, self.key_variables, self.name, required=required)
         self.model = model or self.default_model
         url = base_url or self.url_from_environment() or self.default_url
         if not url:
@@ -54,7 +61,11 @@ class VendorDialect:
         named = {name.lower() for name in given}
         fixed = {"Accept": "text/event-stream, application/json", **self.fixed_headers}
         self._headers = {name: value for name, value in fixed.items() if name.lower() not in named} | given
-        own = [name for name in given if name.lower() in ("authorization", self.key_header.lower())]
+        self._headers |= {name: Secret(given[name]) for name in given if name.lower() in _KEY_HEADERS}
+        keys = {"authorization", self.key_header.lower()}
+        if not api_key:  # such a header is the key, and none from the environment goes beside it
+            keys |= _KEY_HEADERS
+        own = [name for name in given if name.lower() in keys]
         for name in own:  # a key all the same, and over any other
             self._headers[name] = Secret(given[name])
             self.secret = Secret(given[name].rpartition(" ")[2])
@@ -71,7 +82,12 @@ class VendorDialect:
 
     def models_call(self) -> Call:
         """Give the GET that lists the models."""
-        return Call("GET", f"{self.base_url}{self.models_path}", self._headers)
+        return Call("GET", self.address(self.models_path), self._headers)
+
+    def address(self, path: str) -> str:
+        """Give the URL of *path* below the base URL, whose query (Azure's ``?api-version=…``) stays at the end."""
+        base, mark, query = self.base_url.partition("?")
+        return f"{base.rstrip('/')}{path}{mark}{query}"
 
     def decode_models(self, body: Any) -> list[ModelInfo]:
         """Turn the list of models into values."""

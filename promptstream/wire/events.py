@@ -17,9 +17,11 @@ from promptstream.errors import LimitExceeded
 MAX_LINE = 1 << 20
 MAX_EVENT = 4 << 20
 MAX_LINES = 10_000
+MAX_STRAY = 64 << 10
 _COMPACT = 64 << 10
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = {b"data", b"event", b"id", b"retry"}
+_JSON = (b"{", b"[")
 
 
 class Event(NamedTuple):
@@ -36,10 +38,11 @@ class Event(NamedTuple):
 class EventStream(Iterator[Event]):
     """Iterate over events; ``tail`` holds the bytes left unterminated at the end."""
 
-    # The generator below shares the tail, not the stream: a cycle would outlive an abandoned loop.
-    def __init__(self, events: Iterator[Event], tail: bytearray) -> None:
+    # The generator below shares tail and stray, not the stream: a cycle would outlive an abandoned loop.
+    def __init__(self, events: Iterator[Event], tail: bytearray, stray: bytearray | None = None) -> None:
         self._events = events
         self._tail = tail
+        self._stray = bytearray() if stray is None else stray
 
     def __iter__(self) -> Iterator[Event]:
         return self._events
@@ -52,9 +55,18 @@ class EventStream(Iterator[Event]):
         """What came after the last whole event, known once the iteration is over."""
         return bytes(self._tail)
 
+    @property
+    def stray(self) -> list[str]:
+        """Texts in place of events that begin as JSON does, the tail included; at most 64 KiB, known at the end.
+
+        The standard has them ignored (section 9.2.6: lines of unknown fields), and servers put errors there.
+        """
+        blocks = [*bytes(self._stray).split(b"\n\n"), self.tail[: MAX_STRAY + 1]]
+        return [text for block in blocks if len(block) <= MAX_STRAY and (text := _json_text(block))]
+
     def through(self, step: Callable[[Iterator[Event]], Iterator[Event]]) -> EventStream:
         """Give the same stream with every event passed through *step*."""
-        return EventStream(step(self._events), self._tail)
+        return EventStream(step(self._events), self._tail, self._stray)
 
 
 def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
@@ -63,8 +75,8 @@ def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
     Raises, while iterating:
         LimitExceeded: a line over 1 MiB, an event over 4 MiB or 10,000 lines.
     """
-    tail = bytearray()
-    return EventStream(_parse(iter(_Blocks(byte_chunks, tail))), tail)
+    tail, stray = bytearray(), bytearray()
+    return EventStream(_parse(iter(_Blocks(byte_chunks, tail, stray))), tail, stray)
 
 
 def iter_ndjson(byte_chunks: Iterable[bytes]) -> EventStream:
@@ -130,9 +142,10 @@ def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:
 class _Blocks:
     """The byte source sseclient reads: one whole event after the other, with LF line ends and valid UTF-8."""
 
-    def __init__(self, byte_chunks: Iterable[bytes], tail: bytearray) -> None:
+    def __init__(self, byte_chunks: Iterable[bytes], tail: bytearray, stray: bytearray) -> None:
         self._byte_chunks = byte_chunks
         self._tail = tail
+        self._stray = stray
         self._last_id = b""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -166,12 +179,17 @@ class _Blocks:
         lines = whole.count(b"\n")
         if whole.startswith(b"data:") and lines == 2 * whole.count(b"\n\ndata:") + 2:
             return True  # nothing but events of one data line, as most providers send
-        if lines > MAX_LINES or whole.startswith((b"id", b"retry")):
+        if whole.startswith(b"event:") and lines == 3 * whole.count(b"\n\nevent:") + 3 == 3 * whole.count(b"\ndata:"):
+            return True  # nothing but events of a name and one data line, as the others send
+        if lines > MAX_LINES or whole.startswith((b"id", b"retry", *_JSON)):
             return False
-        return b"\nid" not in whole and b"\nretry" not in whole
+        signs = b"\nid" in whole or b"\nretry" in whole
+        return not (signs or b"\n{" in whole or b"\n[" in whole)
 
     def _mended(self, block: bytes) -> bytes:
         """Give one event with only the lines that count, the persistent id written out."""
+        if block.lstrip(b"\n").startswith(_JSON) and len(self._stray) + len(block) < MAX_STRAY:
+            self._stray += block + b"\n\n"
         kept = []
         for line in _fields(block.split(b"\n")):
             field, _, value = line.partition(b":")
@@ -232,6 +250,11 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _json_text(block: bytes) -> str:
+    text = block.strip()
+    return text.decode(errors="replace") if text.startswith(_JSON) else ""
 
 
 def tail_data(tail: bytes) -> str:

@@ -1,0 +1,283 @@
+"""GenerateContentResponses in, chunks out, with what later ones need to know of earlier ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from promptstream.errors import ContentFiltered, ProtocolError
+from promptstream.providers.failures import said_error
+from promptstream.providers.gemini_arguments import Arguments
+from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
+from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
+from promptstream.values.message import ToolCall
+from promptstream.values.secret import Secret
+from promptstream.values.surrogates import mend
+from promptstream.values.usage import Usage
+from promptstream.wire.jsontext import excerpt
+
+FINISH_REASONS = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "IMAGE_OTHER": "content_filter",
+}
+_COUNTS = (
+    *("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"),
+    *("cachedContentTokenCount", "totalTokenCount"),
+)
+_UNSET = ("", "FINISH_REASON_UNSPECIFIED")
+_MAX_MESSAGE = 500
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A call whose arguments still come in pieces."""
+
+    call: ToolCall
+    arguments: Arguments = attrs.field(factory=Arguments)
+    pieces: list[str] = attrs.field(factory=list)
+
+
+class GeminiAnswer:
+    """What one stream's events add up to, as far as later events depend on earlier ones."""
+
+    def __init__(self, provider: str, secret: Secret) -> None:
+        self.model: str | None = None
+        self.plain = True
+        """True where plain text can go on what there is: no signed or raw part came last, and no call is open."""
+        self.counts: Any = None
+        """The usageMetadata that was read last."""
+        self._provider = provider
+        self._secret = secret
+        self._thinking = False
+        """True where unsigned thoughts came last, which further ones go on."""
+        self._ids: set[str] = set()
+        self._open: _Open | None = None
+        self._raw: str | None = None
+        self._fresh = False
+        """True where a call came that no finish has told of."""
+        self._usage = Usage()
+
+    def feed(self, body: Any) -> Iterator[Chunk]:
+        """Turn one response, of a stream or alone, into chunks."""
+        if isinstance(body, list) and len(body) == 1:
+            body = body[0]  # errors are wrapped so where the stream is an array
+        if not isinstance(body, dict):
+            raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
+        yield from self._identify(body)
+        candidates = _list(body, "candidates")
+        candidate: dict[str, Any] = next((c for c in candidates if not _object(c, "A candidate").get("index")), {})
+        whole = not candidates or self._raw is not None or bool(candidate.get("finishReason"))
+        if (counts := body.get("usageMetadata")) is not None and (whole or counts != self.counts):
+            yield self.usage(counts, whole)
+        if body.get("error"):
+            raise said_error(self._provider, self._secret, body)
+        if not candidates:
+            self._check_prompt(body)
+        yield from self._candidate(candidate)
+
+    def _identify(self, body: dict[str, Any]) -> Iterator[Chunk]:
+        model, identity = body.get("modelVersion"), body.get("responseId")
+        if isinstance(model, str) and model and model != self.model:
+            self.model = model
+            yield Finish(model=model, request_id=identity if isinstance(identity, str) else None)
+
+    def _check_prompt(self, body: dict[str, Any]) -> None:
+        feedback = body.get("promptFeedback")
+        reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
+        if not isinstance(reason, str) or not reason:
+            return
+        said = feedback.get("blockReasonMessage") if isinstance(feedback, dict) else None
+        why = f": {self._clean(said)}" if isinstance(said, str) and said else ""
+        raise ContentFiltered(
+            f"{self._provider} refused the prompt ({self._clean(reason)[:60]}){why}. It would be refused again.",
+            code=reason,
+            provider=self._provider,
+            phase="body",
+        )
+
+    def _candidate(self, candidate: dict[str, Any]) -> Iterator[Chunk]:
+        content = candidate.get("content")
+        if content is not None:
+            for part in _list(_object(content, "A candidate's content"), "parts"):
+                yield from self._part(_object(part, "A part"))
+        reason = candidate.get("finishReason")
+        if reason is not None and not isinstance(reason, str):
+            raise ProtocolError(f"A finishReason is not a string: {excerpt(str(reason))}", phase="decode")
+        said = candidate.get("finishMessage")
+        if isinstance(said, str) and said and reason != "STOP":  # where it ends well, it says just that
+            yield Finish(warnings=(f"{self._provider} says: {self._clean(said)}",))
+        if reason and reason not in _UNSET:
+            yield from self._close("the answer ended within them")
+            self._raw, self._fresh = reason, True
+        if self._raw is not None and self._fresh:
+            self._fresh = False
+            common = FINISH_REASONS.get(self._raw, "other")
+            if common == "stop" and self._ids:
+                common = "tool_calls"
+            yield Finish(reason=common, raw_reason=self._raw, model=self.model)
+
+    def _part(self, part: dict[str, Any]) -> Iterator[Chunk]:
+        signature = part.get("thoughtSignature")
+        kept = {"thoughtSignature": signature} if isinstance(signature, str) and signature else {}
+        text, function = part.get("text"), part.get("functionCall")
+        if function is not None:
+            yield from self._function(_object(function, "A functionCall"), kept)
+        elif text is None and "text" not in part:
+            yield from self._raw_part(part, kept)
+        elif not isinstance(text, str):
+            raise ProtocolError(f"A part's text is not a string: {excerpt(str(text))}", phase="decode")
+        elif text or kept:
+            yield from self._text(text, kept, bool(part.get("thought")))
+
+    def _text(self, text: str, kept: dict[str, Any], thought: bool) -> Iterator[Chunk]:
+        """Give a piece of text or thought; a signed one is a part of its own, to be echoed as such."""
+        if thought:
+            # Thoughts are marked as Gemini's, for only those are sent back to it.
+            if kept or not self._thinking:
+                yield self._mark("reasoning", kept)
+            self._thinking, self.plain = not kept, True
+            if text:
+                yield Chunk(ChunkType.REASONING, reasoning=text, model=self.model)
+            return
+        if kept or not self.plain:
+            yield self._mark("text", kept) if kept else Opaque(part="text", new=True)
+        self._thinking, self.plain = False, not kept
+        if text:
+            yield Chunk(ChunkType.TEXT, text, model=self.model)
+
+    def _raw_part(self, part: dict[str, Any], kept: dict[str, Any]) -> Iterator[Chunk]:
+        """Keep a part that is nothing of ours (code that ran, an image) as it came, to be echoed."""
+        raw = {name: value for name, value in part.items() if name != "thoughtSignature"}
+        if not raw and not kept:
+            return
+        for name in ("inlineData", "fileData"):
+            if isinstance(media := raw.get(name), dict):
+                kind = self._clean(str(media.get("mimeType") or "unknown type"))
+                yield Finish(warnings=(f"The answer holds data ({kind:.80}), kept in its message's parts alone.",))
+        yield self._mark("text", {"part": raw, **kept} if raw else kept)
+        self._thinking, self.plain = False, False
+
+    def _mark(self, part: str, kept: dict[str, Any]) -> Opaque:
+        return Opaque(part=part, new=True, data={"gemini": self._kept(kept)})
+
+    def _kept(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """Add whose it is: a signature is good for the models of one generation."""
+        return {**kept, "model": self.model} if self.model else kept
+
+    def _function(self, function: dict[str, Any], kept: dict[str, Any]) -> Iterator[Chunk]:
+        name, pieces = function.get("name"), function.get("partialArgs")
+        goes_on = bool(function.get("willContinue"))
+        if name is not None or self._open is None:
+            if not function:
+                return  # the end of a call that ended already
+            yield from self._close("another call began within them")
+            call = self._begin(function, name if isinstance(name, str) else "", kept)
+            if not goes_on and pieces is None:
+                yield self._whole(call, _text_of(function.get("args")))
+                return
+            self._open = _Open(call)
+            yield self._delta("")
+        if pieces and (text := self._open.arguments.add(pieces)):
+            yield self._delta(text)
+        if not goes_on:
+            yield from self._close(None)
+
+    def _begin(self, function: dict[str, Any], name: str, kept: dict[str, Any]) -> ToolCall:
+        if len(self._ids) >= MAX_CALLS:
+            raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
+        own = function.get("id")
+        kept = {**kept, "id": own} if isinstance(own, str) and own else kept
+        identity = kept.get("id", "")
+        if not identity or identity in self._ids:
+            identity = new_id()
+        self._ids.add(identity)
+        return ToolCall(identity, name, metadata={"gemini": self._kept(kept)})
+
+    def _whole(self, call: ToolCall, raw: str) -> Chunk:
+        self._fresh, self._thinking, self.plain = True, False, True
+        whole = attrs.evolve(whole_call(call.id, call.name, raw), metadata=call.metadata)
+        return Chunk(ChunkType.TOOL_CALL, tool_call=whole, model=self.model)
+
+    def _close(self, cut: str | None) -> Iterator[Chunk]:
+        """Give the call that is open, whole, or with *cut* as the reason why it is not."""
+        if self._open is None:
+            return
+        rest, problem = self._open.arguments.close(), cut or self._open.arguments.problem
+        if rest and not problem:
+            yield self._delta(rest)
+        open_call, self._open = self._open, None
+        chunk = self._whole(open_call.call, "".join(open_call.pieces))
+        if problem and chunk.tool_call is not None:
+            why = f"the arguments are not whole: {problem}"
+            chunk.tool_call = attrs.evolve(chunk.tool_call, arguments=None, problem=why)
+        yield chunk
+
+    def _delta(self, text: str) -> Chunk:
+        assert self._open is not None
+        self._open.pieces.append(text)
+        call = ToolCall(self._open.call.id, self._open.call.name, None, mend(text))
+        return Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=call, model=self.model)
+
+    def usage(self, counts: Any, whole: bool = False) -> Finish:
+        """Give the token counts of an event; *whole* tells that the answer ended with it."""
+        self.counts = counts
+        if isinstance(counts, dict):
+            self._usage = read_usage(counts, self._usage, whole)
+        return Finish(usage_seen=self._usage)
+
+    def _clean(self, text: str) -> str:
+        """Bound what the provider says, and escape what could drive a terminal."""
+        text = self._secret.scrub(text)
+        cut = text[:_MAX_MESSAGE] + ("…" if len(text) > _MAX_MESSAGE else "")
+        return "".join([c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in cut])
+
+
+def read_usage(counts: Mapping[str, Any], before: Usage, whole: bool) -> Usage:
+    """Read usageMetadata; thoughts are not counted among the candidates' tokens, and what is 0 is left out.
+
+    *before* stands where these counts say nothing of the answer yet; *whole* tells that there is no more to come.
+    """
+    found = [count if count.__class__ is int and count >= 0 else None for count in map(counts.get, _COUNTS)]
+    prompt, tools, said, thought, cached, total = found
+    if prompt is None and tools is None and said is None and thought is None:
+        return before
+    spent = prompt if tools is None else (prompt or 0) + tools
+    output: int | None = (said or 0) + (thought or 0)
+    if said is None and thought is None:
+        if total is not None and spent is not None and total > spent:
+            output = total - spent
+        elif not whole:
+            output = before.output
+    return Usage(spent, output, cached, None, thought)
+
+
+def _text_of(arguments: Any) -> str:
+    return "{}" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ProtocolError(f"{what} is not an object: {excerpt(str(value))}", phase="decode")
+    return value
+
+
+def _list(body: dict[str, Any], key: str) -> list[Any]:
+    value = body.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ProtocolError(f"{key!r} is not a list: {excerpt(str(value))}", phase="decode")
+    return value

@@ -1,0 +1,281 @@
+"""Chat Completions events in, chunks out: what one answer adds up to, for OpenAI and all who speak its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import attrs
+
+from promptstream.errors import ProtocolError
+from promptstream.providers.failures import said_error
+from promptstream.providers.thinktags import ThinkTags
+from promptstream.providers.toolcalls import ToolCalls, new_id
+from promptstream.values.chunk import Chunk, ChunkType, Finish
+from promptstream.values.message import ToolCall
+from promptstream.values.secret import Secret
+from promptstream.values.usage import Usage
+from promptstream.wire.jsontext import excerpt
+
+FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class ChatAnswer:
+    """Keep of one answer's events what later ones depend on. A dialect with ways of its own overrides a method."""
+
+    finish_reasons: ClassVar[Mapping[str, str]] = FINISH_REASONS
+    reasoning_keys: ClassVar[tuple[str, ...]] = ("reasoning_content", "reasoning")
+    """Where a delta may have its thought, in order: the same thought may stand under several."""
+
+    def __init__(self, name: str, secret: Secret, *, think_tags: bool = False) -> None:
+        self.model: str | None = None
+        self.quick: str | None = None
+        """The model, where a delta of plain text is its text and nothing else; None where more is to be looked at."""
+        self._name = name
+        self._secret = secret
+        self._tags = ThinkTags() if think_tags else None
+        self._identity: str | None = None
+        self._calls = ToolCalls()
+        self._called = False
+        self._refused = False
+        self._reason: tuple[str, str] | None = None
+
+    def feed(self, body: Any, event: str) -> Iterator[Chunk]:
+        """Turn one event, or a whole answer, into chunks.
+
+        Raises, while iterating:
+            ProviderError: the event is an error.
+            ProtocolError: it is not of this protocol.
+        """
+        if not isinstance(body, dict):
+            raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
+        if (news := self._identified(body)) is not None:
+            yield news
+        if (usage := find_usage(body)) is not None:
+            yield Finish(usage_seen=self.usage(usage), cost=self.cost(usage))
+        error = find_error(body)
+        if error is not None or event == "error":
+            raise said_error(self._name, self._secret, error or body)
+        for choice in list_in(body, "choices"):
+            if not isinstance(choice, dict):
+                raise ProtocolError(f"A choice is not an object: {excerpt(str(choice))}", phase="decode")
+            if not choice.get("index"):  # absent means 0; other choices are never mixed in
+                yield from self._choice(choice)
+        self.quick = None if self.busy() else self.model
+
+    def busy(self) -> bool:
+        """Tell whether the next delta of text may be more than its text."""
+        return self._tags is not None and self._tags.open
+
+    def usage(self, usage: Mapping[str, Any]) -> Usage:
+        """Read a usage object; the last one of an answer counts."""
+        return read_usage(usage)
+
+    def cost(self, usage: Mapping[str, Any]) -> Decimal | None:
+        """Read the cost in USD from a usage object, where the provider says it there."""
+        return None
+
+    def raw_reason(self, choice: Mapping[str, Any], said: str) -> str:
+        """Give the finish reason in the provider's own words, where it *said* a common one."""
+        return said
+
+    def _identified(self, body: dict[str, Any]) -> Finish | None:
+        model, identity = body.get("model"), body.get("id")
+        known = model == self.model or not isinstance(model, str) or not model
+        if known and (self._identity or not isinstance(identity, str) or not identity):
+            return None
+        if not known:
+            self.model = model
+        if self._identity is None and isinstance(identity, str):
+            self._identity = identity or None
+        return Finish(model=self.model, request_id=self._identity)
+
+    def _choice(self, choice: dict[str, Any]) -> Iterator[Chunk]:
+        delta = choice.get("delta" if "delta" in choice else "message") or {}
+        if not isinstance(delta, dict):
+            raise ProtocolError(f"A delta is not an object: {excerpt(str(delta))}", phase="decode")
+        if not delta and "text" in choice:  # a text completion's choice is its own delta
+            if "reasoning" in choice:
+                yield from self.reasoning(choice)
+            yield from self._text(choice["text"])
+        else:
+            yield from self.reasoning(delta)
+            yield from self._content(delta.get("content"))
+        if refusal := delta.get("refusal"):
+            self._refused = True
+            yield from self._text(refusal)
+        for position, call in enumerate(list_in(delta, "tool_calls")):
+            yield self._call(call, position if "message" in choice and "delta" not in choice else None)
+        if isinstance(function := delta.get("function_call"), dict):
+            yield self._call({"index": 0, "function": function}, None)
+        if (reason := choice.get("finish_reason")) and reason != "null":
+            yield from self.finish(str(reason), choice)
+
+    def reasoning(self, delta: dict[str, Any]) -> Iterator[Chunk]:
+        """Give the thought of a delta, once, under whichever keys it stands."""
+        for name in self.reasoning_keys:
+            text = delta.get(name)
+            if isinstance(text, str) and text:
+                yield from self._thought(text)
+                return
+        for detail in details_in(delta):
+            text = detail.get("text") or detail.get("summary")
+            if isinstance(text, str) and text:
+                yield from self._thought(text)
+
+    def _thought(self, text: str) -> Iterator[Chunk]:
+        yield from self.rest()  # the server tells thoughts apart itself: tags are text
+        yield Chunk(ChunkType.REASONING, reasoning=text, model=self.model)
+
+    def _content(self, content: Any) -> Iterator[Chunk]:
+        if self._tags is not None and self._tags.open and isinstance(content, str):
+            yield from self._told_apart(self._tags.feed(content))
+        elif isinstance(content, list):  # Mistral's typed parts
+            for part in content:
+                yield from self._part(part)
+        else:
+            yield from self._text(content)
+
+    def _text(self, text: Any) -> Iterator[Chunk]:
+        if text is None or text == "":
+            return
+        if not isinstance(text, str):
+            raise ProtocolError(f"A delta's content is neither text nor a list: {excerpt(str(text))}", phase="decode")
+        yield Chunk(ChunkType.TEXT, text, model=self.model)
+
+    def _part(self, part: Any) -> Iterator[Chunk]:
+        if isinstance(part, str):
+            yield from self._text(part)
+        elif not isinstance(part, dict):
+            return
+        elif part.get("type") == "thinking":
+            thinking = part.get("thinking")
+            for piece in [{"text": thinking}] if isinstance(thinking, str) else list_in(part, "thinking"):
+                if isinstance(piece, dict) and isinstance(text := piece.get("text"), str) and text:
+                    yield from self._thought(text)
+        elif isinstance(text := part.get("text"), str):
+            yield from self._text(text)
+
+    def _told_apart(self, pieces: list[tuple[bool, str]]) -> Iterator[Chunk]:
+        for thought, text in pieces:
+            if thought:
+                yield Chunk(ChunkType.REASONING, reasoning=text, model=self.model)
+            else:
+                yield Chunk(ChunkType.TEXT, text, model=self.model)
+
+    def _call(self, call: Any, position: int | None) -> Chunk:
+        if not isinstance(call, dict):
+            raise ProtocolError(f"A tool call is not an object: {excerpt(str(call))}", phase="decode")
+        function = call.get("function") or call.get("custom") or {}
+        if not isinstance(function, dict):
+            raise ProtocolError(f"A tool call's function is not an object: {excerpt(str(function))}", phase="decode")
+        self._called = True
+        fragment = function.get("arguments") if "arguments" in function else function.get("input")
+        index = call.get("index", position)
+        delta: ToolCall = self._calls.add(index, call.get("id"), function.get("name"), fragment)
+        return Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=delta, model=self.model)
+
+    def finish(self, said: str, choice: dict[str, Any]) -> Iterator[Chunk]:
+        """End the answer for the reason *said*.
+
+        Raises, while iterating:
+            ProviderError: the reason is an error.
+        """
+        if said == "error":
+            raise said_error(self._name, self._secret, "the answer ended in an error")
+        yield from self.rest()
+        yield from self._whole_calls()
+        reason = self.finish_reasons.get(said, "other")
+        if reason == "stop" and (self._called or self._refused):
+            reason = "tool_calls" if self._called else "refusal"
+        if self._reason is not None and self._reason[0] == reason:
+            return  # said again, beside the usage
+        self._reason = reason, self.raw_reason(choice, said)
+        yield Finish(reason=reason, raw_reason=self._reason[1], model=self.model)
+
+    def _whole_calls(self) -> Iterator[Chunk]:
+        for call in self._calls.take():
+            # A result can be matched only to a call that has an id.
+            whole = call if call.id else attrs.evolve(call, id=new_id())
+            yield Chunk(ChunkType.TOOL_CALL, tool_call=whole, model=self.model)
+
+    def rest(self) -> Iterator[Chunk]:
+        """Give what was held back until more is known of it, once nothing more comes."""
+        if self._tags is not None:
+            yield from self._told_apart(self._tags.flush())
+            self._tags = None
+
+    def end(self) -> Iterator[Chunk]:
+        """Close the answer at its terminator."""
+        yield from self.rest()
+        yield from self._whole_calls()
+        # Some servers never give a reason; that tools are wanted is then plain all the same.
+        if self._called and (self._reason is None or self._reason[0] == "stop"):
+            yield Finish(sentinel=True, reason="tool_calls", raw_reason=self._reason and self._reason[1])
+        else:
+            yield Finish(sentinel=True)
+
+
+def find_error(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the error in an event or a whole body: OpenAI's, vLLM's, or the note that Groq puts beside a chunk."""
+    if body.get("error") or body.get("object") == "error":
+        return body
+    groq = body.get("x_groq")
+    return {"error": groq["error"]} if isinstance(groq, dict) and groq.get("error") else None
+
+
+def find_usage(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the usage of an event, in its own place or in Groq's."""
+    usage, groq = body.get("usage"), body.get("x_groq")
+    if not usage and isinstance(groq, dict):
+        usage = groq.get("usage")
+    return usage if isinstance(usage, dict) else None
+
+
+def details_in(delta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give a delta's ``reasoning_details``, which OpenRouter, Vercel's gateway and others have."""
+    details = delta.get("reasoning_details")
+    return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+
+
+def list_in(body: Mapping[str, Any], key: str) -> list[Any]:
+    """Give the list under *key*, or an empty one where there is nothing.
+
+    Raises:
+        ProtocolError: there is something else.
+    """
+    value = body.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ProtocolError(f"{key!r} is not a list: {excerpt(str(value))}", phase="decode")
+    return value
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """Read OpenAI's usage object; a count that is no whole number from 0 up is unknown."""
+    prompt, completion = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    output, reasoning = _count(usage, "completion_tokens"), _count(completion, "reasoning_tokens")
+    spent, total = _count(usage, "prompt_tokens"), _count(usage, "total_tokens")
+    # xAI leaves reasoning out of completion_tokens; the total tells.
+    if output is not None and reasoning and spent is not None and total == spent + output + reasoning:
+        output += reasoning
+    return Usage(
+        input=spent,
+        output=output,
+        cached=_count(prompt, "cached_tokens"),
+        cache_write=_count(prompt, "cache_write_tokens"),
+        reasoning=reasoning,
+    )
+
+
+def _count(counts: Any, key: str) -> int | None:
+    value = counts.get(key) if isinstance(counts, Mapping) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,117 @@
+"""OpenAI Responses: requests out, events in (platform.openai.com/docs/api-reference/responses-streaming).
+
+An answer is a list of items: messages, thoughts, tool calls, and what the server ran itself. The same
+dialect serves other servers that speak it (OpenRouter, Azure, vLLM, llama.cpp), by their ``base_url``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from promptstream.errors import ProtocolError
+from promptstream.providers.openai import OpenAIDialect
+from promptstream.providers.openai_models import Rules, rules_for
+from promptstream.providers.openai_responses_items import DONE, TEXT_DELTA, Items
+from promptstream.providers.openai_responses_request import encode_body
+from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.request import Call, ChatRequest
+from promptstream.wire.events import EventStream, tail_data
+from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_quick
+
+
+class ResponsesDialect(OpenAIDialect):
+    """Speak Responses to OpenAI, or to another server by its ``base_url``.
+
+    By default nothing is kept by the server, and the whole history goes with each request. With
+    ``stateful=True`` it keeps every answer, and gets only what came after the last one.
+    """
+
+    capabilities = frozenset({"streaming", "tools", "reasoning", "images", "documents", "json_schema", "models"})
+    keepalives = frozenset({"keepalive"})
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        model: str | None = None,
+        base_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        stateful: bool = False,
+    ) -> None:
+        super().__init__(api_key=api_key, model=model, base_url=base_url, headers=headers)
+        self.stateful = stateful
+
+    def rules(self, model: str) -> Rules:
+        """Give what *model* refuses; what stands before its name (a vendor, "ft:" for fine-tuned) does not count."""
+        return rules_for(model.rpartition("/")[2].removeprefix("ft:"))
+
+    def encode(self, request: ChatRequest) -> Call:
+        """Give the POST to ``/responses``.
+
+        Raises:
+            ConfigError: a part cannot be sent.
+        """
+        body, warnings = encode_body(request, self.rules(request.model), self.name, stateful=self.stateful)
+        return Call("POST", f"{self.base_url}/responses", self._headers, body, tuple(warnings))
+
+    def decode(self, events: EventStream) -> Iterator[Chunk]:
+        """Turn events into chunks; stop at ``response.completed``, ``.incomplete`` or ``.failed``.
+
+        Raises, while iterating:
+            ProviderError: the provider reports an error inside the stream.
+            ProtocolError: an event is not of this protocol.
+        """
+        items = Items(self.name, self.secret, stateful=self.stateful)
+        text = ChunkType.TEXT
+        for event in events:
+            data = event.data
+            if data == DONE:
+                break
+            body = loads_quick(data)
+            # Nearly every event is one delta of text that goes on: this is the hot path.
+            try:
+                if body["type"] == TEXT_DELTA and body["item_id"] == items.writing:
+                    delta = body["delta"]
+                    if delta.__class__ is str and delta and body.get("content_index") == items.place:
+                        items.pieces.append(delta)
+                        yield Chunk(text, delta, model=items.model)
+                        continue
+            except (KeyError, TypeError):
+                pass
+            check_depth(data)
+            yield from items.feed(body, event.event)
+            if items.over:
+                return
+        else:
+            if (tail := tail_data(events.tail)) != DONE:
+                yield from _last(items, tail)
+                return
+        yield from items.end()
+
+    def decode_whole(self, body: Any) -> Iterator[Chunk]:
+        """Turn a ``response`` object into chunks.
+
+        Raises, while iterating:
+            ProviderError: it is an error object, or the answer failed.
+            ProtocolError: it is neither, or a background answer that is not made yet.
+        """
+        items = Items(self.name, self.secret, stateful=self.stateful)
+        if not isinstance(body, dict) or not (body.get("error") or isinstance(body.get("output"), list)):
+            raise ProtocolError(
+                f"{self.name} answered something else than a response: {excerpt(str(body))}", phase="decode"
+            )
+        if body.get("status") in ("queued", "in_progress"):
+            raise ProtocolError(f"{self.name} is still at work on this answer; ask for it again later.", phase="decode")
+        yield from items.finish(body, None)
+        yield from items.end()  # the body itself came whole
+
+
+def _last(items: Items, tail: str) -> Iterator[Chunk]:
+    """Take an unterminated event, if it is one whole JSON object; what was cut is not an event."""
+    try:
+        body = loads(tail) if tail else None
+    except ProtocolError:
+        return
+    if isinstance(body, dict):
+        yield from items.feed(body, "message")
