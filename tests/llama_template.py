@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptstream.providers import llama_server
+from promptstream.providers.local import llama_server
 
 TEMPLATE = r"""
 {%- if tools %}{{- '<|im_start|>system\n' }}
@@ -48,7 +48,7 @@ def tool_server(model: Path, *, context: int) -> tuple[str, str]:
     *context* must be one that no other server of this process was started with.
     """
     head, _, _ = llama_server._BOOT.partition("from promptstream")
-    boot = f"{head}\nfrom promptstream.providers.llama_server import _serve\n{_WITH_TEMPLATE}"
+    boot = f"{head}\nfrom promptstream.providers.local.llama_server import _serve\n{_WITH_TEMPLATE}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(llama_server, "_BOOT", boot)
         return llama_server.address(model, context=context)

@@ -2,7 +2,8 @@
 
 ::
 
-    with ProviderServer(WIRES["anthropic"], "Hello", Answer([Use("toolu_1", "add", '{"a":1}')], "tool_calls")) as server:
+    call = Answer([Use("toolu_1", "add", '{"a":1}')], "tool_calls")
+    with ProviderServer(WIRES["anthropic"], call, "It is 1.") as server:
         provider = server.provider()  # or a child process with server.environment()
         ...
         assert server.asked[0].system == "You are terse."

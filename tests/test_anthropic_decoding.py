@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from promptstream.client import Provider
 from promptstream.errors import Overloaded, ProtocolError, ProviderError, RateLimited, StreamError, Truncated
-from promptstream.providers.anthropic import AnthropicDialect, read_usage
+from promptstream.providers.anthropic.dialect import AnthropicDialect, read_usage
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Reasoning, Text, ToolCall
 from promptstream.values.request import ChatRequest

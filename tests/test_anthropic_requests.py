@@ -13,10 +13,10 @@ import responses
 import promptstream
 from promptstream import Document, Image, Message, ModelInfo, Text, ToolCall, ToolResult, ToolSpec, providers
 from promptstream.errors import ConfigError, MissingKey, Overloaded, ProtocolError, Unsupported
-from promptstream.providers.anthropic_messages import OPENING
-from promptstream.providers.anthropic_models import rules_for
-from promptstream.providers.anthropic_request import MAX_TOKENS, MAX_TOKENS_WHOLE
-from promptstream.providers.anthropic_schema import taken_schema
+from promptstream.providers.anthropic.messages import OPENING
+from promptstream.providers.anthropic.models import rules_for
+from promptstream.providers.anthropic.request import MAX_TOKENS, MAX_TOKENS_WHOLE
+from promptstream.providers.anthropic.schema import taken_schema
 from promptstream.values.message import Reasoning
 from promptstream.values.request import ChatRequest, check_parameters
 

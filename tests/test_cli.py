@@ -19,7 +19,8 @@ from wires import WIRES
 import promptstream
 from promptstream.cli.commands import root
 from promptstream.errors import Authentication, ConfigError, Truncated
-from promptstream.providers import llama_server, registry, weights
+from promptstream.providers import registry
+from promptstream.providers.local import llama_server, weights
 from promptstream.providers.scripted import ScriptedDialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.usage import Usage

@@ -21,7 +21,7 @@ from promptstream.errors import (
     Unsupported,
 )
 from promptstream.providers.compatible import CompatibleDialect
-from promptstream.providers.openai import OpenAIDialect
+from promptstream.providers.openai.chat import OpenAIDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response

@@ -23,8 +23,8 @@ from promptstream.errors import (
     StreamError,
     Truncated,
 )
-from promptstream.providers.gemini import GeminiDialect
-from promptstream.providers.gemini_answer import FINISH_REASONS
+from promptstream.providers.gemini.answer import FINISH_REASONS
+from promptstream.providers.gemini.dialect import GeminiDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Reasoning, Text, ToolCall
 from promptstream.values.request import ChatRequest

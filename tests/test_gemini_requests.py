@@ -13,8 +13,8 @@ import responses
 import promptstream
 from promptstream import Document, Image, Message, ModelInfo, Text, ToolCall, ToolResult, ToolSpec, providers
 from promptstream.errors import Authentication, ConfigError, MissingKey, ProtocolError, Unsupported
-from promptstream.providers.gemini_content import NO_SIGNATURE
-from promptstream.providers.gemini_models import rules_for
+from promptstream.providers.gemini.content import NO_SIGNATURE
+from promptstream.providers.gemini.models import rules_for
 from promptstream.values.message import Reasoning
 from promptstream.values.request import Call, ChatRequest, check_parameters
 

@@ -160,7 +160,7 @@ def test_no_dialect_opens_a_connection_by_any_other_means():
     """Sockets and HTTP of the standard library belong to the wire, but for the port of the embedded model."""
     network = {"http.client", "urllib.request", "socket", "ssl", "asyncio"}
     seen = {each.by for each in REAL if each.of in network}
-    assert all(room(name) == "promptstream.wire" for name in seen - {"promptstream.providers.llama_server"}), seen
+    assert all(room(name) == "promptstream.wire" for name in seen - {"promptstream.providers.local.llama_server"}), seen
 
 
 def test_conversation_and_turn_never_import_a_provider_by_name():

@@ -1,4 +1,4 @@
-"""llama.cpp's own server, which speaks Chat Completions, text completions, Responses and Messages: what we encode is taken, what it says is read."""
+"""llama.cpp's own server, behind each protocol it speaks: what we encode is taken, what it says is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llama_template import tool_server
 
 import promptstream
 from promptstream import errors
-from promptstream.providers import llama_server, weights
+from promptstream.providers.local import llama_server, weights
 from promptstream.values.chunk import ChunkType
 from promptstream.values.message import Message, Text, ToolCall, ToolResult
 from promptstream.values.request import ChatRequest, ToolSpec

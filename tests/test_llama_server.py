@@ -20,7 +20,7 @@ import requests
 
 import promptstream
 from promptstream.errors import ConfigError
-from promptstream.providers import llama_server, weights
+from promptstream.providers.local import llama_server, weights
 
 ROOT = str(Path(promptstream.__file__).parents[1])
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")
@@ -145,7 +145,7 @@ def script(code, *arguments, **options):
 START = """
 import os, signal, threading
 from pathlib import Path
-from promptstream.providers import llama_server
+from promptstream.providers.local import llama_server
 
 base_url, key = llama_server.address(Path(sys.argv[1]))
 print(base_url, flush=True)
@@ -157,7 +157,7 @@ print(base_url, flush=True)
 
 def test_importing_the_module_does_not_load_xllamacpp():
     """Who does not use the embedded model does not pay for it."""
-    done = script("import promptstream.providers.llama_server\nprint('xllamacpp' in sys.modules)")
+    done = script("import promptstream.providers.local.llama_server\nprint('xllamacpp' in sys.modules)")
     assert done.stdout == "False\n", done.stderr
 
 
@@ -394,7 +394,7 @@ def test_ctrl_c_while_it_starts_ends_it(stand_in, model):
     code = """
     import os, signal, time
     from pathlib import Path
-    from promptstream.providers import llama_server
+    from promptstream.providers.local import llama_server
 
     def interrupt():
         while not os.path.exists(sys.argv[2]):

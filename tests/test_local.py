@@ -8,7 +8,7 @@ import pytest
 
 import promptstream
 from promptstream import errors
-from promptstream.providers import llama_server, weights
+from promptstream.providers.local import llama_server, weights
 
 pytestmark = [
     pytest.mark.model,

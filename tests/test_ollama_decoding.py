@@ -23,7 +23,7 @@ from promptstream.errors import (
     StreamError,
     Truncated,
 )
-from promptstream.providers.ollama import OllamaDialect
+from promptstream.providers.ollama.dialect import OllamaDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest, ModelInfo
 from promptstream.values.response import Response

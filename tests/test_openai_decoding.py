@@ -26,7 +26,7 @@ from promptstream.errors import (
     Truncated,
 )
 from promptstream.providers.compatible import CompatibleDialect
-from promptstream.providers.openai_answer import read_usage
+from promptstream.providers.openai.answer import read_usage
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response

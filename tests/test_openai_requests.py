@@ -21,7 +21,7 @@ from promptstream.errors import (
     Truncated,
     Unsupported,
 )
-from promptstream.providers.openai_models import rules_for
+from promptstream.providers.openai.models import rules_for
 from promptstream.values.request import ChatRequest
 
 URL = "https://api.openai.com/v1/chat/completions"

@@ -24,8 +24,8 @@ from promptstream.errors import (
     RateLimited,
     StreamError,
 )
-from promptstream.providers.openrouter import OpenRouterDialect
-from promptstream.providers.openrouter_answer import amount, assembled
+from promptstream.providers.openrouter.answer import amount, assembled
+from promptstream.providers.openrouter.dialect import OpenRouterDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response

@@ -15,7 +15,7 @@ import responses
 from promptstream import ModelInfo, Usage, providers
 from promptstream.client import Provider
 from promptstream.errors import ConfigError, NotFound, ProtocolError, ProviderError
-from promptstream.providers.openrouter import OpenRouterDialect
+from promptstream.providers.openrouter.dialect import OpenRouterDialect
 from promptstream.values.account import Credits
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest

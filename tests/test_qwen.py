@@ -27,8 +27,8 @@ from promptstream.errors import (
     Truncated,
     Unsupported,
 )
-from promptstream.providers.qwen import QwenDialect
-from promptstream.providers.qwen_models import BUDGETS, manner_of
+from promptstream.providers.qwen.dialect import QwenDialect
+from promptstream.providers.qwen.models import BUDGETS, manner_of
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.request import Call, ChatRequest, ToolSpec, check_parameters

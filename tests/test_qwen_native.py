@@ -26,7 +26,7 @@ from promptstream.errors import (
     StreamError,
     Truncated,
 )
-from promptstream.providers.qwen_native import QwenNativeDialect, read_usage
+from promptstream.providers.qwen.native import QwenNativeDialect, read_usage
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import ToolCall
 from promptstream.values.response import Response

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from promptstream.errors import ConfigError, Unsupported
-from promptstream.providers.qwen_native import QwenNativeDialect
+from promptstream.providers.qwen.native import QwenNativeDialect
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.request import Call, ChatRequest, ToolSpec, check_parameters
 

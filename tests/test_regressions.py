@@ -11,7 +11,7 @@ from openai_server import Answer, OpenAIServer
 
 import promptstream
 from promptstream import errors, providers
-from promptstream.providers import llama_server, weights
+from promptstream.providers.local import llama_server, weights
 from promptstream.values.chunk import Finish
 from promptstream.values.usage import Usage
 from promptstream.wire import causes

@@ -27,7 +27,7 @@ from promptstream.errors import (
     StreamError,
     Truncated,
 )
-from promptstream.providers.openai_responses import ResponsesDialect
+from promptstream.providers.openai.responses import ResponsesDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response

@@ -11,8 +11,8 @@ import responses
 import promptstream
 from promptstream import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult, ToolSpec, providers
 from promptstream.errors import ConfigError, InvalidRequest, MissingKey, Unsupported
-from promptstream.providers.openai_models import rules_for
-from promptstream.providers.openai_responses import ResponsesDialect
+from promptstream.providers.openai.models import rules_for
+from promptstream.providers.openai.responses import ResponsesDialect
 from promptstream.values.request import Call, ChatRequest
 
 URL = "https://api.openai.com/v1/responses"

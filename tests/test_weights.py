@@ -23,8 +23,8 @@ import pytest
 
 import promptstream
 from promptstream.errors import ConfigError
-from promptstream.providers import weights
-from promptstream.providers.weights import SMOLLM2, Weights
+from promptstream.providers.local import weights
+from promptstream.providers.local.weights import SMOLLM2, Weights
 
 ROOT = str(Path(promptstream.__file__).parents[1])
 MODEL = b"GGUF" + os.urandom(300_000)
@@ -250,7 +250,7 @@ def test_processes_at_once_fetch_once(tiny, index):
     """The same between processes."""
     code = (
         f"import sys; sys.path[:0] = {[ROOT, *sys.path]!r}\n"
-        f"from promptstream.providers.weights import Weights, install\nprint(install(weights={tiny!r}))"
+        f"from promptstream.providers.local.weights import Weights, install\nprint(install(weights={tiny!r}))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [each.communicate(timeout=60)[0] for each in both]

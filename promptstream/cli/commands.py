@@ -139,7 +139,7 @@ def local() -> None:
 def local_install() -> None:
     """Fetch the embedded model, if it is not there yet."""
     from promptstream.cli.install import install
-    from promptstream.providers import weights
+    from promptstream.providers.local import weights
 
     with exiting():
         if weights.installed():
@@ -154,7 +154,7 @@ def local_path() -> None:
 
     The exit code is 1 where it is not there yet.
     """
-    from promptstream.providers import weights
+    from promptstream.providers.local import weights
 
     with exiting():
         write(f"{weights.path()}\n")

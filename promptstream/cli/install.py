@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from promptstream.cli.terminal import is_terminal, tell
-from promptstream.providers import weights
+from promptstream.providers.local import weights
 
 
 def install() -> Path:

@@ -111,7 +111,7 @@ def _tell_retry(error: StreamError, delay: float) -> None:
 
 
 def _fetch_weights() -> None:
-    from promptstream.providers import weights
+    from promptstream.providers.local import weights
 
     if not weights.installed():
         from promptstream.cli.install import install

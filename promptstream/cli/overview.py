@@ -58,7 +58,7 @@ def _notes(name: str, entry: Entry) -> str:
 
 
 def _local() -> str:
-    from promptstream.providers import llama_server, weights
+    from promptstream.providers.local import llama_server, weights
 
     if not llama_server.available():
         return "not installed; pip install 'promptstream-sdk[local]'"

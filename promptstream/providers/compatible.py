@@ -7,8 +7,8 @@ import re
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules, any_id
+from promptstream.providers.openai.chat import OpenAIDialect
+from promptstream.providers.openai.models import Rules, any_id
 
 _MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 

@@ -60,7 +60,7 @@ BUILT_IN: dict[str, Entry] = {
         models=r"(gpt-\d|o\d(-|$)|chatgpt-|ft:)[^/]*$",
         url_variable="OPENAI_BASE_URL",
         host="api.openai.com",
-        apis={"responses": f"{_DIALECTS}.openai_responses:ResponsesDialect"},
+        apis={"responses": f"{_DIALECTS}.openai.responses:ResponsesDialect"},
         notes='Chat Completions; Responses by api="responses"',
     ),
     "anthropic": Entry(
@@ -100,14 +100,14 @@ BUILT_IN: dict[str, Entry] = {
         models=r"(qwen[\d.]*|qwq|qvq)(-\w+)*-(max|plus|turbo|flash|long)\b",
         url_variable="DASHSCOPE_HTTP_BASE_URL",
         host="aliyuncs.com",
-        apis={"native": f"{_DIALECTS}.qwen_native:QwenNativeDialect"},
+        apis={"native": f"{_DIALECTS}.qwen.native:QwenNativeDialect"},
         notes='DashScope, compatible mode, region="cn", "intl", …; its own protocol by api="native"',
     ),
     "compatible": Entry(
         f"{_DIALECTS}.compatible:CompatibleDialect",
         notes="any server that speaks OpenAI's Chat Completions; needs base_url",
     ),
-    "local": Entry(f"{_DIALECTS}.local:LocalDialect", notes="a small real model on this machine"),
+    "local": Entry(f"{_DIALECTS}.local.dialect:LocalDialect", notes="a small real model on this machine"),
     "scripted": Entry(f"{_DIALECTS}.scripted:ScriptedDialect", notes="plays a script, for tests"),
 }
 """In the order in which they are chosen by the keys at hand."""

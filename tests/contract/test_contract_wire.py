@@ -348,9 +348,9 @@ def test_json_that_is_no_answer_is_told(wire: Wire, serve, body):
 
 def test_only_noise_is_not_an_answer(wire: Wire, serve):
     """A stream of unknown events that ends is cut."""
-    with serve(Answer([Noise("event"), Beat()], None)).provider(retry=ONCE) as provider:
-        with pytest.raises(errors.Truncated):
-            provider.send("Hi")
+    server = serve(Answer([Noise("event"), Beat()], None))
+    with server.provider(retry=ONCE) as provider, pytest.raises(errors.Truncated):
+        provider.send("Hi")
 
 
 def test_a_redirect_is_not_followed(wire: Wire, serve):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from wires.base import REQUEST_ID, Wire, check_name, demand, dumps, sse
 from wires.script import (
@@ -44,7 +44,7 @@ class AnthropicWire(Wire):
     key_header = "x-api-key"
     key_prefix = ""
     id_header = "request-id"
-    lacks = {
+    lacks: ClassVar[dict[str, str]] = {
         "refusal_text": "a refusal is a stop_reason; it has no text of its own",
         "filtered": "a filtered prompt is answered with the stop_reason refusal",
         "several": "a message is one",
@@ -52,7 +52,7 @@ class AnthropicWire(Wire):
     }
     lacking = frozenset({"seed", "frequency_penalty", "presence_penalty"})
     statuses = Wire.statuses | {"overloaded": 529}
-    words = {
+    words: ClassVar[dict[str, str]] = {
         "stop": "end_turn",
         "length": "max_tokens",
         "tool_calls": "tool_use",

@@ -1,12 +1,12 @@
-"""Chat Completions from the server's side, and its three dialects: any server, OpenRouter, Qwen."""
+"""Chat Completions from the server's side: OpenAI's own, and any other that speaks it."""
 
 from __future__ import annotations
 
 import re
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
-from wires.base import REQUEST_ID, Wire, check_name, demand, dumps, parsed_arguments, pictured, sse
+from wires.base import Wire, check_name, demand, dumps, parsed_arguments, pictured, sse
 from wires.script import (
     Answer,
     Asked,
@@ -52,14 +52,14 @@ class ChatWire(Wire):
     root = "/v1"
     url_variable = "OPENAI_BASE_URL"
     key_variable = "OPENAI_API_KEY"
-    lacks = {
+    lacks: ClassVar[dict[str, str]] = {
         "reasoning": "Chat Completions tells no thoughts, only how many tokens they took",
         "signature": "there is nothing opaque on this endpoint",
     }
     lacking = frozenset({"top_k"})
     limit = "max_completion_tokens"
-    several = {"n": 2}
-    words = {
+    several: ClassVar[dict[str, Any]] = {"n": 2}
+    words: ClassVar[dict[str, str]] = {
         "stop": "stop",
         "length": "length",
         "tool_calls": "tool_calls",
@@ -324,183 +324,7 @@ class CompatibleWire(ChatWire):
     answering = "toy-1.gguf"
     url_variable = ""
     key_variable = ""
-    lacks = {"signature": "there is nothing opaque in this dialect"}
+    lacks: ClassVar[dict[str, str]] = {"signature": "there is nothing opaque in this dialect"}
     lacking = frozenset()
     limit = "max_tokens"
     ids = re.compile(r".+")  # some servers, such as Kimi's, want their own form back
-
-
-class QwenWire(ChatWire):
-    """DashScope's compatible mode: thoughts in reasoning_content, ids and names that come again empty."""
-
-    name = "qwen"
-    model = "qwen-plus"
-    answering = "qwen-plus-2025-07-28"
-    root = "/compatible-mode/v1"
-    url_variable = "DASHSCOPE_HTTP_BASE_URL"
-    key_variable = "DASHSCOPE_API_KEY"
-    stream_type = "text/event-stream;charset=UTF-8"
-    lacks = {
-        "signature": "there is nothing opaque in this dialect",
-        "refusal": "a refusal is plain text, or an error",
-    }
-    lacking = frozenset({"frequency_penalty"})
-    limit = "max_tokens"
-    words = ChatWire.words | {"refusal": "content_filter"}
-
-    def chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
-        body = super().chunk(delta, finish, **more)
-        del body["obfuscation"]
-        return body | {"system_fingerprint": None}
-
-    def first(self, answer: Answer) -> list[bytes]:
-        body = self.chunk({"role": "assistant", "content": ""})
-        del body["choices"][0]["finish_reason"]
-        return [sse(body)]
-
-    def text(self, text: str) -> dict[str, Any]:
-        return {"role": None, "content": text, "reasoning_content": None}
-
-    def thought(self, text: str) -> dict[str, Any]:
-        return {"content": None, "reasoning_content": text}
-
-    def pieces(self, call: Use, index: int) -> list[dict[str, Any]]:
-        def delta(call_id: str, name: str, arguments: str | None) -> dict[str, Any]:
-            return {
-                "index": index,
-                "id": call_id,
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
-
-        rest = [delta("", "", piece) for piece in call.pieces]
-        return [delta(call.id, call.name, ""), delta(call.id, "", None), *rest]
-
-    def message(self, answer: Answer) -> dict[str, Any]:
-        return super().message(answer) | {"content": answer.text}
-
-    def said(self, kind: str) -> Any:
-        message, code = {
-            "auth": ("Incorrect API key provided.", "invalid_api_key"),
-            "missing": ("The model `x` does not exist.", "model_not_found"),
-            "rate": ("Requests rate limit exceeded, please try again later.", "Throttling.RateQuota"),
-            "server": ("An internal error has occurred.", "InternalError"),
-            "overloaded": ("The service is unavailable.", "ModelServingError"),
-            "context": ("Range of input length should be [1, 129024]", "InvalidParameter"),
-            "filtered": ("Input data may contain inappropriate content.", "data_inspection_failed"),
-        }[kind]
-        return {"error": {"message": message, "type": code, "param": None, "code": code}, "request_id": REQUEST_ID}
-
-    def failure(self, kind: str) -> list[bytes]:
-        return [sse(self.said(kind) | {"id": "chatcmpl-1"})]
-
-    def known(self) -> set[str]:
-        return {"enable_thinking", "thinking_budget"}
-
-    def read_reasoning(self, asked: Asked, body: dict[str, Any]) -> None:
-        demand(asked.stream or not body.get("enable_thinking"), "parameter.enable_thinking only support stream call")
-        for name in ("enable_thinking", "thinking_budget"):
-            if name in body:
-                asked.parameters[name] = body[name]
-
-    def read_thoughts(self, message: dict[str, Any]) -> list[Thought]:
-        thoughts = message.get("reasoning_content")
-        super().read_thoughts({name: value for name, value in message.items() if name != "reasoning_content"})
-        return [Thought(thoughts)] if thoughts else []
-
-
-class OpenRouterWire(ChatWire):
-    """OpenRouter: comments to keep alive, reasoning_details, usage with its cost, and the reason said twice."""
-
-    name = "openrouter"
-    model = "meta-llama/llama-3.3-70b-instruct"
-    answering = "meta-llama/llama-3.3-70b-instruct-0001"
-    root = "/api/v1"
-    url_variable = "OPENROUTER_BASE_URL"
-    key_variable = "OPENROUTER_API_KEY"
-    id_header = "x-generation-id"
-    cost = "0.00125"
-    lacks = {"refusal": "a refusal comes as content_filter"}
-    lacking = frozenset()
-    limit = "max_tokens"
-    ids = re.compile(r".+")  # each upstream has its own form
-    words = ChatWire.words | {"refusal": "content_filter"}
-
-    def chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
-        choice = {"index": 0, "delta": {"role": "assistant", "content": "", **delta}, "finish_reason": finish}
-        choice |= {"native_finish_reason": finish, "logprobs": None}
-        head = {
-            "id": "gen-1",
-            "provider": "Toy",
-            "model": self.answering,
-            "object": "chat.completion.chunk",
-            "created": 1,
-        }
-        return {**head, "choices": [choice], **more}
-
-    def first(self, answer: Answer) -> list[bytes]:
-        return [b": OPENROUTER PROCESSING\n\n"]
-
-    def thought(self, text: str) -> dict[str, Any]:
-        detail = {"type": "reasoning.text", "text": text, "format": "anthropic-claude-v1", "index": 0}
-        return {"content": "", "reasoning": text, "reasoning_details": [detail]}
-
-    def signed(self, value: str) -> list[bytes]:
-        detail = {"type": "reasoning.text", "signature": value, "format": "anthropic-claude-v1", "index": 0}
-        return [sse(self.chunk({"reasoning": None, "reasoning_details": [detail]}))]
-
-    def item(self, item: Item, number: int) -> list[bytes]:
-        return [b": OPENROUTER PROCESSING\n\n"] if isinstance(item, Beat) else super().item(item, number)
-
-    def message(self, answer: Answer) -> dict[str, Any]:
-        message = super().message(answer)
-        if answer.reasoning:
-            for sign in [each for each in answer.items if isinstance(each, Sign)]:
-                message["reasoning_details"][0]["signature"] = sign.value
-            message["content"] = answer.text or None
-        return message
-
-    def counted(self, count: Count) -> dict[str, Any]:
-        details = {"upstream_inference_cost": None}
-        return super().counted(count) | {"cost": 0.00125, "is_byok": False, "cost_details": details}
-
-    def last(self, answer: Answer) -> list[bytes]:
-        if answer.count is None:
-            return [DONE]
-        again = self.chunk({}, self.words[answer.finish] if answer.finish else None, usage=self.counted(answer.count))
-        return [sse(again), DONE]
-
-    def said(self, kind: str) -> Any:
-        message, code, sort = {
-            "auth": ("User not found.", 401, "authentication"),
-            "missing": ("No endpoints found for x/y.", 404, "not_found"),
-            "rate": ("Rate limit exceeded.", 429, "rate_limit_exceeded"),
-            "server": ("Internal Server Error", 500, "server"),
-            "overloaded": ("Provider is overloaded", 503, "provider_overloaded"),
-            "context": ("This endpoint's maximum context length is 8192 tokens.", 400, "context_length_exceeded"),
-            "filtered": ("The prompt was refused.", 400, "content_policy_violation"),
-        }[kind]
-        return {"error": {"code": code, "message": message, "metadata": {"error_type": sort}}}
-
-    def failure(self, kind: str) -> list[bytes]:
-        return [sse(self.chunk({}, "error") | self.said(kind))]
-
-    def known(self) -> set[str]:
-        return {"reasoning", "models", "provider", "usage"}
-
-    def always_counts(self) -> bool:
-        return True
-
-    def read_reasoning(self, asked: Asked, body: dict[str, Any]) -> None:
-        if "reasoning" in body:
-            demand(not {"effort", "max_tokens"} <= set(body["reasoning"]), "both effort and max_tokens")
-            asked.parameters["reasoning"] = body["reasoning"]
-
-    def read_thoughts(self, message: dict[str, Any]) -> list[Thought]:
-        own = {"reasoning", "reasoning_details"}
-        super().read_thoughts({name: value for name, value in message.items() if name not in own})
-        details = message.get("reasoning_details")
-        demand(details is None or details, "reasoning_details is an empty list")
-        for each in details or ():
-            demand(each.get("type", "").startswith("reasoning."), f"a detail's type is {each.get('type')!r}")
-        return [Thought(each.get("text", ""), each.get("signature")) for each in details or ()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from wires.base import REQUEST_ID, Wire, check_name, demand, dumps, sse
 from wires.script import (
@@ -66,13 +66,13 @@ class GeminiWire(Wire):
     key_header = "x-goog-api-key"
     key_prefix = ""
     id_header = None
-    lacks = {
+    lacks: ClassVar[dict[str, str]] = {
         "refusal": "a refused answer ends with SAFETY or the like",
         "refusal_text": "the same",
         "call_pieces": "a call comes whole, its arguments an object",
     }
     lacking = frozenset({"parallel_tools"})
-    words = {
+    words: ClassVar[dict[str, str]] = {
         "stop": "STOP",
         "length": "MAX_TOKENS",
         "tool_calls": "STOP",
@@ -80,7 +80,7 @@ class GeminiWire(Wire):
         "refusal": "SAFETY",
         "odd": "NOVELTY",
     }
-    several = {"generationConfig": {"candidateCount": 2}}
+    several: ClassVar[dict[str, Any]] = {"generationConfig": {"candidateCount": 2}}
 
     def finish_word(self, finish: str) -> str | None:
         return self.words[finish]

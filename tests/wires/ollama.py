@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from wires.base import KEY, Wire, check_name, demand, dumps
 from wires.script import (
@@ -50,7 +50,7 @@ class OllamaWire(Wire):
     url_variable = "OLLAMA_HOST"
     stream_type = "application/x-ndjson"
     id_header = None
-    lacks = {
+    lacks: ClassVar[dict[str, str]] = {
         "signature": "there is nothing opaque in this protocol",
         "refusal": "a refusal is plain text",
         "refusal_text": "the same",
@@ -64,7 +64,7 @@ class OllamaWire(Wire):
     lacking = frozenset({"tool_choice", "parallel_tools"})
     counts_cached = False
     counts_reasoning = False
-    words = {"stop": "stop", "length": "length", "tool_calls": "stop", "odd": "unload"}
+    words: ClassVar[dict[str, str]] = {"stop": "stop", "length": "length", "tool_calls": "stop", "odd": "unload"}
 
     def finish_word(self, finish: str) -> str | None:
         return self.words[finish]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from wires.base import check_name, demand, dumps, parsed_arguments, pictured, sse
 from wires.chat import ChatWire
@@ -41,8 +41,8 @@ _NAMES = {
 class ResponsesWire(ChatWire):
     """Items with parts, each event named; usage and status in the last one; no terminator."""
 
-    options = {"api": "responses"}
-    lacks = {"several": "a response is one"}
+    options: ClassVar[dict[str, Any]] = {"api": "responses"}
+    lacks: ClassVar[dict[str, str]] = {"several": "a response is one"}
     lacking = frozenset({"top_k", "stop", "seed", "frequency_penalty", "presence_penalty"})
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from promptstream.errors import ConfigError, Unsupported
-from promptstream.providers.anthropic_blocks import PROTOCOL
+from promptstream.providers.anthropic.blocks import PROTOCOL
 from promptstream.providers.parameters import encoded_data, portable_id
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from promptstream.providers.openai_answer import ChatAnswer, details_in
+from promptstream.providers.openai.answer import ChatAnswer, details_in
 from promptstream.values.chunk import Chunk, Opaque
 from promptstream.values.message import Message
 

@@ -10,7 +10,7 @@ import attrs
 
 from promptstream.errors import ContentFiltered, ProtocolError
 from promptstream.providers.failures import said_error
-from promptstream.providers.gemini_arguments import Arguments
+from promptstream.providers.gemini.arguments import Arguments
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall

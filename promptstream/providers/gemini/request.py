@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptstream.errors import ConfigError
-from promptstream.providers.gemini_content import contents_of
-from promptstream.providers.gemini_models import rules_for, thinking
+from promptstream.providers.gemini.content import contents_of
+from promptstream.providers.gemini.models import rules_for, thinking
 from promptstream.providers.parameters import left_out, rename
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from promptstream.errors import ConfigError, Unsupported
-from promptstream.providers.openai_request import tool_choice
+from promptstream.providers.openai.request import tool_choice
 from promptstream.providers.parameters import arguments_text, data_url, left_out, portable_id, rename
-from promptstream.providers.qwen_models import manner_of, plan_for
+from promptstream.providers.qwen.models import manner_of, plan_for
 from promptstream.values.format import Format
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Part, Text, ToolResult

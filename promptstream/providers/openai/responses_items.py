@@ -11,7 +11,7 @@ import attrs
 
 from promptstream.errors import ProtocolError
 from promptstream.providers.failures import said_error
-from promptstream.providers.openai_responses_request import CUSTOM, KEY
+from promptstream.providers.openai.responses_request import CUSTOM, KEY
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall

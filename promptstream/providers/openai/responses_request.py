@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from promptstream.errors import LimitExceeded, ProtocolError, Unsupported
-from promptstream.providers.openai_models import Rules
+from promptstream.providers.openai.models import Rules
 from promptstream.providers.parameters import arguments_text, data_url, encoded_data, left_out
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from promptstream.errors import ConfigError
-from promptstream.providers import llama_server, weights
-from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules, any_id
+from promptstream.providers.local import llama_server, weights
+from promptstream.providers.openai.chat import OpenAIDialect
+from promptstream.providers.openai.models import Rules, any_id
 from promptstream.values.secret import Secret
 from promptstream.wire.watch import Watch
 

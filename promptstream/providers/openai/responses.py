@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from promptstream.errors import ProtocolError
-from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules, rules_for
-from promptstream.providers.openai_responses_items import DONE, TEXT_DELTA, Items
-from promptstream.providers.openai_responses_request import encode_body
+from promptstream.providers.openai.chat import OpenAIDialect
+from promptstream.providers.openai.models import Rules, rules_for
+from promptstream.providers.openai.responses_items import DONE, TEXT_DELTA, Items
+from promptstream.providers.openai.responses_request import encode_body
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest
 from promptstream.wire.events import EventStream, tail_data

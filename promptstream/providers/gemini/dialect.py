@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from promptstream.errors import ConfigError, LimitExceeded, ProtocolError
 from promptstream.providers.failures import said_error
-from promptstream.providers.gemini_answer import GeminiAnswer
-from promptstream.providers.gemini_request import encode_body
+from promptstream.providers.gemini.answer import GeminiAnswer
+from promptstream.providers.gemini.request import encode_body
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest, ModelInfo

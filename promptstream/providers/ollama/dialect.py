@@ -15,8 +15,8 @@ import attrs
 from promptstream.errors import Authentication, ConfigError, NotFound, ProtocolError, ProviderError, Truncated
 from promptstream.providers.base import checked_key
 from promptstream.providers.failures import said_error
-from promptstream.providers.ollama_address import CLOUD, PORT, is_cloud, server_address
-from promptstream.providers.ollama_request import MADE_ID, encode_body
+from promptstream.providers.ollama.address import CLOUD, PORT, is_cloud, server_address
+from promptstream.providers.ollama.request import MADE_ID, encode_body
 from promptstream.providers.thinktags import ThinkTags
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.providers.vendor import VendorDialect

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from promptstream.errors import ConfigError, ProtocolError, StreamError, Unsupported
-from promptstream.providers.openai_answer import ChatAnswer, find_error
-from promptstream.providers.openai_models import Rules, rules_for
-from promptstream.providers.openai_request import encode_body, reasoning_effort
+from promptstream.providers.openai.answer import ChatAnswer, find_error
+from promptstream.providers.openai.models import Rules, rules_for
+from promptstream.providers.openai.request import encode_body, reasoning_effort
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.effort import Effort

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from promptstream.errors import ConfigError, ProtocolError
-from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules, any_id
-from promptstream.providers.openrouter_answer import OpenRouterAnswer, amount, kept_details
-from promptstream.providers.openrouter_routing import checked_routing
+from promptstream.providers.openai.chat import OpenAIDialect
+from promptstream.providers.openai.models import Rules, any_id
+from promptstream.providers.openrouter.answer import OpenRouterAnswer, amount, kept_details
+from promptstream.providers.openrouter.routing import checked_routing
 from promptstream.values.account import Credits, Generation
 from promptstream.values.effort import Effort
 from promptstream.values.message import Message

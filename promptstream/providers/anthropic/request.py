@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptstream.providers.anthropic_messages import encode_messages
-from promptstream.providers.anthropic_models import Rules, rules_for
-from promptstream.providers.anthropic_schema import taken_schema
+from promptstream.providers.anthropic.messages import encode_messages
+from promptstream.providers.anthropic.models import Rules, rules_for
+from promptstream.providers.anthropic.schema import taken_schema
 from promptstream.providers.parameters import left_out, rename
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from promptstream.errors import Unsupported
-from promptstream.providers.openai_models import Rules
+from promptstream.providers.openai.models import Rules
 from promptstream.providers.parameters import arguments_text, data_url, left_out, rename
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import attrs
 
 from promptstream.errors import ProtocolError
-from promptstream.providers.anthropic_blocks import Blocks, bad
-from promptstream.providers.anthropic_request import encode_body
+from promptstream.providers.anthropic.blocks import Blocks, bad
+from promptstream.providers.anthropic.request import encode_body
 from promptstream.providers.failures import said_error
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish

@@ -25,7 +25,7 @@ from typing import IO, Any, NoReturn
 import attrs
 
 from promptstream.errors import ConfigError
-from promptstream.providers.weights import is_gguf
+from promptstream.providers.local.weights import is_gguf
 
 SLOTS = 2
 """Answers a server writes at a time; further requests wait."""
@@ -36,7 +36,7 @@ _INSTEAD = "or use another provider"
 # The job comes by stdin, for an argument or a variable of a process could be read by others on the machine.
 _BOOT = (
     "import sys; sys.path[:] = filter(None, sys.path); import json; job = json.loads(sys.stdin.buffer.readline()); "
-    "sys.path[:] = job['path']; from promptstream.providers.llama_server import _serve; _serve(job)"
+    "sys.path[:] = job['path']; from promptstream.providers.local.llama_server import _serve; _serve(job)"
 )
 
 
@@ -161,7 +161,7 @@ def _ask(server: _Running, model: str, threads: int, context: int, complaints: I
 
 def _import_path() -> list[str]:
     # The package's own folder comes too, for a child cannot repeat what a script or an import hook did to find it.
-    return [entry for entry in sys.path if isinstance(entry, str)] + [str(Path(__file__).parents[2])]
+    return [entry for entry in sys.path if isinstance(entry, str)] + [str(Path(__file__).parents[3])]
 
 
 def _launch(complaints: IO[bytes]) -> _Running:

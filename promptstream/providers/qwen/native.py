@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import attrs
 
 from promptstream.errors import Authentication, ProtocolError, ProviderError, Unsupported
-from promptstream.providers import qwen_places
 from promptstream.providers.failures import said_error
-from promptstream.providers.openai_answer import FINISH_REASONS, list_in
-from promptstream.providers.qwen_request import encode_body, is_multimodal
+from promptstream.providers.openai.answer import FINISH_REASONS, list_in
+from promptstream.providers.qwen import places
+from promptstream.providers.qwen.request import encode_body, is_multimodal
 from promptstream.providers.toolcalls import ToolCalls, new_id
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
@@ -28,8 +28,8 @@ class QwenNativeDialect(VendorDialect):
     name = "qwen"
     capabilities = frozenset({"streaming", "tools", "reasoning", "images", "json_schema", "models"})
     default_model: ClassVar[str] = "qwen-plus"
-    default_url: ClassVar[str] = f"https://{qwen_places.HOSTS['cn']}{qwen_places.NATIVE}"
-    url_variable: ClassVar[str] = qwen_places.VARIABLE
+    default_url: ClassVar[str] = f"https://{places.HOSTS['cn']}{places.NATIVE}"
+    url_variable: ClassVar[str] = places.VARIABLE
     url_example: ClassVar[str] = "the server's address up to and with /api/v1"
     key_variables: ClassVar[tuple[str, ...]] = ("DASHSCOPE_API_KEY",)
 
@@ -43,7 +43,7 @@ class QwenNativeDialect(VendorDialect):
         headers: Mapping[str, str] | None = None,
         incremental: bool = True,
     ) -> None:
-        url = qwen_places.chosen_url(base_url, region, qwen_places.NATIVE)
+        url = places.chosen_url(base_url, region, places.NATIVE)
         super().__init__(api_key=api_key, model=model, base_url=url, headers=headers)
         self.incremental = incremental
         """True where events hold what is new; False where each repeats the whole answer so far."""
@@ -121,11 +121,11 @@ class QwenNativeDialect(VendorDialect):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Give the error for an HTTP status; where the key is refused, it tells of regions."""
         error = super().error(status, headers, body)
-        return qwen_places.told_of_regions(error, self.base_url) if isinstance(error, Authentication) else error
+        return places.told_of_regions(error, self.base_url) if isinstance(error, Authentication) else error
 
     def models_call(self) -> Call:
         """Give the GET that lists the models, which compatible mode has."""
-        base = self.base_url.removesuffix(qwen_places.NATIVE) + qwen_places.COMPATIBLE
+        base = self.base_url.removesuffix(places.NATIVE) + places.COMPATIBLE
         return Call("GET", f"{base}/models", self._headers)
 
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import attrs
 
 from promptstream.errors import Authentication, ProviderError
-from promptstream.providers import qwen_places
-from promptstream.providers.openai import OpenAIDialect
-from promptstream.providers.openai_models import Rules
+from promptstream.providers.openai.chat import OpenAIDialect
+from promptstream.providers.openai.models import Rules
 from promptstream.providers.parameters import portable_id
-from promptstream.providers.qwen_models import Plan, plan_for
+from promptstream.providers.qwen import places
+from promptstream.providers.qwen.models import Plan, plan_for
 from promptstream.values.effort import Effort
 from promptstream.values.request import Call, ChatRequest
 
@@ -25,8 +25,8 @@ class QwenDialect(OpenAIDialect):
     name = "qwen"
     capabilities = frozenset({"streaming", "completion", "tools", "reasoning", "images", "json_schema", "models"})
     default_model: ClassVar[str] = "qwen-plus"
-    default_url: ClassVar[str] = f"https://{qwen_places.HOSTS['cn']}{qwen_places.COMPATIBLE}"
-    url_variable: ClassVar[str] = qwen_places.VARIABLE
+    default_url: ClassVar[str] = f"https://{places.HOSTS['cn']}{places.COMPATIBLE}"
+    url_variable: ClassVar[str] = places.VARIABLE
     key_variables: ClassVar[tuple[str, ...]] = ("DASHSCOPE_API_KEY",)
 
     def __init__(
@@ -38,7 +38,7 @@ class QwenDialect(OpenAIDialect):
         region: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        url = qwen_places.chosen_url(base_url, region, qwen_places.COMPATIBLE)
+        url = places.chosen_url(base_url, region, places.COMPATIBLE)
         super().__init__(api_key=api_key, model=model, base_url=url, headers=headers)
 
     def rules(self, model: str) -> Rules:
@@ -66,7 +66,7 @@ class QwenDialect(OpenAIDialect):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Give the error for an HTTP status; where the key is refused, it tells of regions."""
         error = super().error(status, headers, body)
-        return qwen_places.told_of_regions(error, self.base_url) if isinstance(error, Authentication) else error
+        return places.told_of_regions(error, self.base_url) if isinstance(error, Authentication) else error
 
 
 def _planned(body: Mapping[str, Any], plan: Plan, request: ChatRequest) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptstream.errors import ConfigError, LimitExceeded, ProtocolError
-from promptstream.providers.gemini_models import Rules, rules_for
+from promptstream.providers.gemini.models import Rules, rules_for
 from promptstream.providers.parameters import encoded_data
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult

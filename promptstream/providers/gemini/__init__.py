@@ -1,0 +1,7 @@
+"""Gemini: streamGenerateContent."""
+
+from __future__ import annotations
+
+from promptstream.providers.gemini.dialect import GeminiDialect
+
+__all__ = ["GeminiDialect"]

@@ -1,0 +1,1 @@
+"""The embedded model: its dialect, its server, its weights."""
