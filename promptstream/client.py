@@ -30,6 +30,7 @@ from promptstream.wire.watch import CancelToken, Watch
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from promptstream.values.account import Credits, Generation
     from promptstream.values.request import Parameters
     from promptstream.wire.transport import Transport
 
@@ -181,6 +182,34 @@ class Provider:
         listed: list[ModelInfo] = self._query("models")
         return listed
 
+    def credits(self) -> Credits:
+        """Tell the account's credit in USD, where the provider does (OpenRouter).
+
+        Raises:
+            Unsupported: it does not.
+            StreamError: the answer did not come.
+        """
+        credit: Credits = self._known("credits")()
+        return credit
+
+    def generation(self, id: str) -> Generation:
+        """Tell what became of one answer, by its ``request_id``, where the provider does (OpenRouter).
+
+        It may be NotFound for a moment after the stream has ended.
+
+        Raises:
+            Unsupported: the provider does not.
+            ConfigError: *id* is not an id.
+            StreamError: the answer did not come.
+        """
+        told: Generation = self._known("generation")(id)
+        return told
+
+    def _known(self, name: str) -> Callable[..., Any]:
+        if name not in self.dialect.queries:
+            raise Unsupported(f"{self.name} has no {name}().")
+        return partial(self._query, name)
+
     def _query(self, name: str, *args: Any, **options: Any) -> Any:
         """Make the unary call *name* of the dialect and give what it decodes of the answer."""
         dialect = self.dialect
@@ -215,7 +244,7 @@ class Provider:
             if dialect is not None and name in dialect.extras:
                 return getattr(dialect, name)
             if dialect is not None and name in dialect.queries:
-                return partial(self._query, name)
+                return self._known(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def turn(

@@ -19,6 +19,18 @@ PATIENCE = 20.0
 """Seconds a test waits for what must happen before it fails."""
 
 
+def basic(more: dict[str, str]) -> dict[str, str]:
+    """Give the environment of a child process that runs this library, with *more* in it."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUTF8": "1",
+        "PYTHONWARNINGS": "always::ResourceWarning",
+        "SYSTEMROOT": "C:\\Windows",
+        **more,
+    }
+
+
 @attrs.frozen(eq=False)
 class Answer:
     """Script one answer: its text deltas; an Event among them holds the rest back until it is set."""
@@ -55,16 +67,7 @@ class OpenAIServer(ThreadingHTTPServer):
 
     def environment(self, **more: str) -> dict[str, str]:
         """Give the environment of a child process whose configured provider is this server."""
-        return {
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUTF8": "1",
-            "PYTHONWARNINGS": "always::ResourceWarning",
-            "OPENAI_API_KEY": "sk-test",
-            "OPENAI_BASE_URL": self.url,
-            "SYSTEMROOT": "C:\\Windows",
-            **more,
-        }
+        return basic({"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.url, **more})
 
     def __enter__(self) -> OpenAIServer:
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()

@@ -52,8 +52,12 @@ class ProviderServer:
         requests: every request as it came, with ``json``, ``target`` and ``headers``.
     """
 
-    def __init__(self, wire: Wire, *answers: Scripted | Cut, framing: str = "chunked") -> None:
+    def __init__(
+        self, wire: Wire, *answers: Scripted | Cut, framing: str = "chunked", tables: dict[str, Any] | None = None
+    ) -> None:
         self.wire = wire
+        self.tables = dict([wire.models()]) | (tables or {})
+        """What a GET is answered with, by path."""
         self.framing = framing
         self.answers = answers or ("Once upon a time.",)
         self.asked: list[Asked] = []
@@ -118,9 +122,8 @@ class ProviderServer:
             self._answer(conn, request, asked, self.answers[min(number, len(self.answers) - 1)])
 
     def _list(self, conn: Conn, request: Request) -> None:
-        path, body = self.wire.models()
-        known = request.target.partition("?")[0] == path
-        conn.send(full("200 OK" if known else "404 Not Found", dumps(body if known else self.wire.said("missing"))))
+        body = self.tables.get(request.target.partition("?")[0])
+        conn.send(full("200 OK" if body else "404 Not Found", dumps(body or self.wire.said("missing"))))
 
     def _answer(self, conn: Conn, request: Request, asked: Asked, answer: Scripted | Cut) -> None:
         if isinstance(answer, Refusal):

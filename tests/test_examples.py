@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import select
@@ -12,21 +14,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from openai_server import PATIENCE, ROOT, Answer, OpenAIServer
+from openai_server import PATIENCE, ROOT, Answer, OpenAIServer, basic
+from provider_server import ProviderServer
+from server import DONE, LAST_CHUNK, Conn, Server, chunked_head, event, full, http_chunk
+from wires import WIRES
+from wires.script import Answer as Spoken
+from wires.script import Count, Say, Sign, Think
 
 import promptstream
 
 EXAMPLES = ROOT / "examples"
-NAMES = ["hello", "streaming", "chat", "events", "timeout_and_cancel"]
+NAMES = ["hello", "streaming", "chat", "events", "timeout_and_cancel", "providers", "openrouter", "reasoning", "images"]
+WITH_PACKS = NAMES[:5]
 CUT = "[The answer was cut at the token limit]"
 
 
 @contextmanager
-def started(server: OpenAIServer, name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run an example from elsewhere, with pipes for its input and output."""
+def started(env: dict[str, str], name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run an example from elsewhere, with pipes for its input and output; *env* tells it of a provider."""
     child = subprocess.Popen(
         [sys.executable, str(EXAMPLES / name / "main.py"), *arguments],
-        env=server.environment(),
+        env=basic(env),
         cwd=EXAMPLES.anchor,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -41,15 +49,20 @@ def started(server: OpenAIServer, name: str, *arguments: str) -> Iterator[subpro
             child.kill()
 
 
-def shown(server: OpenAIServer, name: str, *arguments: str, typed: str = "") -> str:
+def shown(server: OpenAIServer | ProviderServer, name: str, *arguments: str, typed: str = "") -> str:
     """Run an example to its end, which must be a good one, and give what it printed."""
-    with started(server, name, *arguments) as child:
+    return shown_by(server.environment(), name, *arguments, typed=typed)
+
+
+def shown_by(env: dict[str, str], name: str, *arguments: str, typed: str = "") -> str:
+    """Run an example to its end as :func:`shown` does."""
+    with started(env, name, *arguments) as child:
         out, errors = child.communicate(typed, timeout=PATIENCE)
     assert (errors, child.returncode) == ("", 0)
     return out
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_PACKS)
 def test_every_pack_of_an_example_is_without_a_finding(name: str) -> None:
     """What newcomers copy is a pack that keeps every rule."""
     (path,) = (EXAMPLES / name).glob("*.pack.json")
@@ -63,13 +76,13 @@ def test_the_index_names_every_example() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="waits on a pipe")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "openrouter"])
 def test_every_example_shows_text_as_it_arrives(name: str) -> None:
     """The first half of an answer is read from the pipe while the server holds the second half back."""
     gate = threading.Event()
     held = ["the first half", gate, " and the second"]
     answers = ["at once", held] if name == "events" else [held]
-    with OpenAIServer(*answers) as server, started(server, name) as child:
+    with OpenAIServer(*answers) as server, started(server.environment(), name) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         if name == "chat":
@@ -176,3 +189,88 @@ def test_timeout_and_cancel_says_when_the_answer_was_quicker() -> None:
     with OpenAIServer(Answer("Once.", finish="length")) as server:
         out = shown(server, "timeout_and_cancel", str(PATIENCE))
     assert out.count(f"Once.\n[It was finished before that]\n{CUT}\n") == 2
+
+
+REPORT = re.compile(
+    r"Provider: (\w+)\nPrompt: Escribe un poema corto \(4 versos\) sobre la programación en Go\.\n---\n"
+    r"Streaming response:\n\nEn canales fluye el código,\ngoroutines danzan\.\n\n---\n"
+    r"✓ Streaming completed\n  Total chunks:        2\n  Time to first chunk: \d+ms\n  Total time:          [\d.]+m?s\n"
+    r"  Content length:      46 chars\n  Token usage:\n"
+    r"    Prompt:     (\w+)\n    Completion: (\w+)\n    Total:      (\w+)\n"
+)
+POEM = ["En canales fluye el código,\n", "goroutines danzan."]
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "gemini", "qwen", "ollama", "openrouter"])
+def test_providers_shows_the_answer_and_its_figures_of_each(name: str) -> None:
+    """One prompt, any provider: the same lines, with the labels of the document it began with."""
+    spoken = Spoken([Say(piece) for piece in POEM], count=Count(18, 45))
+    with ProviderServer(WIRES[name], spoken) as server:
+        found = REPORT.fullmatch(shown(server, "providers", "--provider", name))
+        assert server.asked[0].turns[0].text == "Escribe un poema corto (4 versos) sobre la programación en Go."
+    assert found is not None
+    assert found.groups() == (name, "18", "45", "63")
+
+
+def test_providers_prints_unknown_for_what_was_not_told() -> None:
+    """A server that counts no tokens does not make them 0."""
+    with ProviderServer(WIRES["openai"], Spoken([Say(piece) for piece in POEM], count=None)) as server:
+        found = REPORT.fullmatch(shown(server, "providers"))
+    assert found is not None
+    assert found.groups() == ("openai", "unknown", "unknown", "unknown")
+
+
+def router(conn: Conn) -> None:
+    """Answer as OpenRouter: text completions and chats, streamed and whole, by the last model named; and credits."""
+    while True:
+        request = conn.request()
+        if request.method == "GET":
+            conn.send(full("200 OK", '{"data": {"total_credits": 10, "total_usage": 2.5}}'))
+            continue
+        asked = request.json
+        chat, models = "messages" in asked, asked.get("models") or [asked["model"]]
+        said = {"content": "Well."} if chat else "Well."
+        choice = {"index": 0, "delta" if chat else "text": said, "finish_reason": "stop"}
+        if asked["stream"]:
+            told = event(choice, model=models[-1]) + event(None, model=models[-1], usage={"cost": 0.25}) + DONE
+            conn.send(chunked_head(), http_chunk(told), LAST_CHUNK)
+        else:
+            choice = {**choice, "message": said} if chat else choice
+            conn.send(full("200 OK", json.dumps({"model": models[-1], "choices": [choice]})))
+
+
+def test_openrouter_shows_completions_chats_and_the_model_that_answers() -> None:
+    """Both completions, both chats, and a list of models of which the wire names the one that answers."""
+    with Server(router) as server:
+        wire = WIRES["openrouter"]
+        out = shown_by(wire.environment(server.origin + wire.root), "openrouter")
+        posts = [request for request in server.requests if request.method == "POST"]
+    targets = [request.target.removeprefix(wire.root) for request in posts]
+    assert targets == ["/completions"] * 2 + ["/chat/completions"] * 3
+    assert [request.json["stream"] for request in posts] == [True, False, True, False, True]
+    models = ["anthropic/claude-haiku-4.5", "google/gemini-2.5-flash", "openai/gpt-4o-mini"]
+    assert posts[4].json["models"] == models
+    assert posts[4].json["provider"] == {"sort": "throughput"}
+    assert out.count("Well.") == 5
+    assert f"[asked {', '.join(models)}; answered by openai/gpt-4o-mini]" in out
+    assert "Cost: $0.2500" in out
+    assert out.endswith("Credit left: $7.50\n")
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "qwen", "openrouter"])
+def test_reasoning_shows_thoughts_apart_and_sends_them_back(name: str) -> None:
+    """The second question goes with the first answer, and what was signed of its thoughts."""
+    spoken = Spoken([Think("It is less."), Sign("c2lnbmVk"), Say("5 cents.")])
+    with ProviderServer(WIRES[name], spoken) as server:
+        out = shown(server, "reasoning", "--provider", name)
+        assert len(server.asked) == 2
+    assert out.count("[thinks] It is less.\n[answers] 5 cents.\n") == 2
+
+
+def test_images_shows_the_picture_beside_it() -> None:
+    """Without an argument the program's own picture is sent."""
+    picture = (EXAMPLES / "images" / "picture.png").read_bytes()
+    with ProviderServer(WIRES["anthropic"], "A red sun over green hills.") as server:
+        assert shown(server, "images").startswith("A red sun over green hills.\n")
+        (source,) = [part["source"] for part in server.requests[0].json["messages"][0]["content"] if "source" in part]
+    assert base64.b64decode(source["data"]) == picture
