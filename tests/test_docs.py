@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from openai_server import ROOT, OpenAIServer
+from provider_server import ProviderServer
+from wires import WIRES
 
 import promptstream
+from promptstream.providers import registry
 
 
 def blocks(name: str) -> list[str]:
@@ -74,3 +77,22 @@ def test_a_provider_is_added_as_the_architecture_page_says(capsys):
         assert names["conv"].provider.model == "example-1"
         exec(testing, names)
     assert "Hi" in capsys.readouterr().out
+
+
+def test_the_providers_page_is_true(monkeypatch):
+    """Its table has every provider with its keys and default model, and its program runs."""
+    text = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+    rows = {
+        row.split("`")[1]: row for row in text.partition("\n\n`promptstream providers`")[0].splitlines() if "`" in row
+    }
+    assert set(rows) == set(registry.BUILT_IN)
+    for name, entry in registry.BUILT_IN.items():
+        for key in (*entry.keys, *([entry.url_variable] if entry.url_variable else [])):
+            assert f"`{key}`" in text, key
+        default = getattr(entry.dialect(), "default_model", "")
+        assert default[:12] in rows[name], name
+    with ProviderServer(WIRES["openrouter"], "Hello") as server:
+        monkeypatch.setenv("OPENROUTER_API_KEY", "key-0123456789abcdef")
+        monkeypatch.setenv("OPENROUTER_BASE_URL", server.url)
+        for block in blocks("docs/providers.md"):
+            exec(block, {})
