@@ -47,7 +47,7 @@ class Recording(NamedTuple):
     @property
     def is_json(self) -> bool:
         """Tell whether the answer is one JSON value, not a stream of events."""
-        return self.content_type.startswith("application/json")
+        return self.content_type.startswith("application/json") and not self.body.startswith(b"data:")
 
     @property
     def is_lines(self) -> bool:
