@@ -21,7 +21,6 @@ from promptstream.opening import chat
 from promptstream.opening import open as open
 from promptstream.packs.pack import Pack, load
 from promptstream.stream import Stream
-from promptstream.values.account import Credits, Generation
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.request import ModelInfo, ToolSpec
@@ -36,9 +35,7 @@ __all__ = [
     "Chunk",
     "ChunkType",
     "Conversation",
-    "Credits",
     "Document",
-    "Generation",
     "Image",
     "Message",
     "ModelInfo",
