@@ -39,9 +39,12 @@ class Answer:
         self.first_event: float | None = None
         self.started: float | None = None
         self.ended: float | None = None
+        self._untold = cost
+        """What a round costs of which nothing is told: 0, or None for unknown."""
         self._kept = 0
         """The parts of earlier rounds, which another attempt at this one does not take back."""
         self._spent: tuple[Usage, Decimal | None] = (Usage(0, 0, 0, 0, 0), Decimal(0))
+        """The figures of earlier rounds."""
         self._parts: list[tuple[str, Any, dict[str, Any]]] = []
         self._reason: str | None = None
         self._raw_reason: str | None = None
@@ -79,10 +82,15 @@ class Answer:
     def next_round(self) -> Message:
         """Begin another round of the same answer, and give what came so far, to be sent back."""
         self._kept, self._spent = len(self._parts), (self.usage, self.cost)
-        self.finished = self.paused = False
-        self._reason = self._raw_reason = None
+        self._begin_round()
         self.rounds += 1
         return Message("assistant", self._message_parts())
+
+    def _begin_round(self) -> None:
+        """Know nothing of the round's ending; what it costs is unknown, and the sum with it, until it is told."""
+        self.finished = self.paused = False
+        self._reason = self._raw_reason = None
+        self.usage, self.cost = Usage(), _sum(self._spent[1], self._untold)
 
     def add(self, chunk: Chunk) -> None:
         """Fold in one chunk that is not text."""
@@ -104,15 +112,10 @@ class Answer:
 
     def _finish(self, chunk: Finish) -> None:
         if chunk.restart:
-            self.finished = self.paused = False
-            self.usage, self.cost = self._spent if self.rounds > 1 else (Usage(), self.cost)
-            del self._parts[self._kept :]
-            self._reason = self._raw_reason = self._request_id = None
-        if chunk.provider is not None:
-            self.provider, self.cost = chunk.provider, chunk.cost
+            self._restart(chunk)
         if chunk.reason is not None:
             self._reason, self._raw_reason = chunk.reason, chunk.raw_reason
-        if chunk.reason is not None or (chunk.sentinel and self._parts):
+        if chunk.reason is not None or (chunk.sentinel and len(self._parts) > self._kept):
             self.finished = True
         self.model = chunk.model or self.model
         self._request_id = self._request_id or chunk.request_id
@@ -121,8 +124,16 @@ class Answer:
         if chunk.usage_seen:
             self.usage = chunk.usage_seen if self.rounds == 1 else spent + chunk.usage_seen
         if chunk.cost is not None:
-            self.cost = chunk.cost if self.rounds == 1 or paid is None else paid + chunk.cost
+            self.cost = _sum(paid, chunk.cost)
         self.warnings.extend(chunk.warnings)
+
+    def _restart(self, chunk: Finish) -> None:
+        """Take back what an attempt that failed told; another provider goes by its own name, model and price."""
+        if chunk.provider is not None:
+            self.provider, self.model, self._untold = chunk.provider, chunk.model, chunk.cost
+        del self._parts[self._kept :]
+        self._request_id = None
+        self._begin_round()
 
     def response(self, outcome: Outcome | None = None) -> Response:
         """Give the answer as it stands, marked by how the turn ended, where it has."""
@@ -182,10 +193,14 @@ class Answer:
         return None if moment is None or self.started is None else moment - self.started
 
 
+def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
+
+
 def _part(entry: tuple[str, Any, dict[str, Any]]) -> Part | None:
     kind, content, metadata = entry
     if kind == "tool_call":
-        return attrs.evolve(content, metadata=metadata or content.metadata) if isinstance(content, ToolCall) else None
+        return attrs.evolve(content, metadata=metadata) if metadata and content else content or None
     text = "".join(content)
     if not (text or metadata):
         return None

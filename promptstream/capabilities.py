@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from promptstream.errors import Unsupported
 from promptstream.providers.base import Dialect
+from promptstream.values.format import Format
 from promptstream.values.message import Document, Image
 from promptstream.values.request import ChatRequest
 
@@ -22,11 +23,12 @@ def check_supported(dialect: Dialect, request: ChatRequest) -> None:
         Unsupported: it cannot, so the answer would not be what was asked for.
     """
     kinds = {type(part) for message in request.messages for part in message.parts}
+    form = Format.of(request.parameters)
     check_capabilities(
         dialect,
         {
             "tools": bool(request.tools),
-            "json_schema": "schema" in request.parameters,
+            "json_schema": form is not None and form.schema is not None,
             "images": Image in kinds,
             "documents": Document in kinds,
             "completion": request.prompt is not None,

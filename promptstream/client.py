@@ -279,6 +279,10 @@ class Provider:
             return encodable(dialect.play(request, watch))
         return exchange(dialect, self._get_transport, self.retry, request, watch)
 
+    def asked_model(self, model: str | None, models: tuple[str, ...]) -> str:
+        """Give the model that a request names: *model*, else the provider's own, else none beside *models*."""
+        return model or ("" if models else self.model)
+
     def _get_transport(self) -> Transport:
         # Without a lock, which a fork could leave locked: a transport made in vain has opened nothing yet.
         transport = self._transport
@@ -304,11 +308,17 @@ class Provider:
                 raise ConfigError(
                     "A ChatRequest says all itself; give model, tools, extra and parameters to it instead."
                 )
-            return attrs.evolve(messages, streaming=streaming)
+            return attrs.evolve(
+                messages,
+                model=self.asked_model(messages.model, messages.models),
+                parameters=check_parameters(messages.parameters),
+                streaming=streaming,
+            )
+        names = check_models(models)
         return ChatRequest(
             messages=read_messages(messages),
-            model=model or self.model,
-            models=check_models(models),
+            model=self.asked_model(model, names),
+            models=names,
             tools=_read_tools(tools),
             parameters=check_parameters(parameters),
             extra=dict(extra or {}),
@@ -326,11 +336,12 @@ class Provider:
     ) -> ChatRequest:
         if not isinstance(prompt, str) or not prompt:
             raise ConfigError(f"prompt={prompt!r:.80}: give the text to go on from, as a string.")
+        names = check_models(models)
         return ChatRequest(
             messages=(),
             prompt=prompt,
-            model=model or self.model,
-            models=check_models(models),
+            model=self.asked_model(model, names),
+            models=names,
             parameters=check_parameters(parameters),
             extra=dict(extra or {}),
             streaming=streaming,

@@ -15,7 +15,7 @@ from promptstream.history import Attachment, answered, next_id, partial, user_me
 from promptstream.stream import Stream
 from promptstream.turn import check_on_error
 from promptstream.values.message import Message, Part, ToolCall
-from promptstream.values.request import ChatRequest, check_parameters
+from promptstream.values.request import ChatRequest, check_models, merge_parameters
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
 from promptstream.values.usage import Usage
@@ -88,6 +88,7 @@ class Conversation:
         message: str | Message | Part | Iterable[str | Part] | None = None,
         *,
         attachments: Iterable[Attachment] = (),
+        models: Iterable[str] | None = None,
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
@@ -100,6 +101,7 @@ class Conversation:
         Args:
             message: what the user says: text, a Message, or parts. None answers the history as it is.
             attachments: images and documents that go with it: paths, http(s) addresses of images, bytes, or parts.
+            models: as :func:`promptstream.open` takes it, for this turn alone.
             variables: values for this turn alone.
             timeout: a Timeout, or seconds in total.
             cancel: a CancelToken or threading.Event that stops it from any thread.
@@ -110,7 +112,7 @@ class Conversation:
             ConfigError, TypeError, ValueError: an argument cannot be used.
         """
         said = self._said(message, attachments)
-        return self._stream(said, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
+        return self._stream(said, models, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
 
     def send(
         self,
@@ -118,6 +120,7 @@ class Conversation:
         *,
         streaming: bool = True,
         attachments: Iterable[Attachment] = (),
+        models: Iterable[str] | None = None,
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
@@ -131,12 +134,13 @@ class Conversation:
             PromptStreamError, TypeError: as :meth:`stream`.
         """
         said = self._said(message, attachments)
-        stream = self._stream(said, variables, timeout, cancel, "raise", extra, parameters, streaming=streaming)
+        stream = self._stream(said, models, variables, timeout, cancel, "raise", extra, parameters, streaming=streaming)
         return stream.result()
 
     def _stream(
         self,
         said: tuple[Message, ...],
+        models: Iterable[str] | None,
         variables: Mapping[str, Any] | None,
         timeout: Any,
         cancel: Any,
@@ -149,11 +153,12 @@ class Conversation:
         layers = (self.variables, dict(variables or {}))
         settings["render"](*layers)
         watch = Watch(Timeout.of(timeout, settings["timeout"]), cancel)
-        model = settings["model"] or self.provider.model
-        parameters = {**settings["parameters"], **check_parameters(parameters)}
+        names = settings["models"] if models is None else check_models(models)
+        model = self.provider.asked_model(settings["model"], names)
+        parameters = merge_parameters(settings["parameters"], parameters)
         extra = {**settings["extra"], **(extra or {})}
         if not settings["fallback"]:  # else another provider may do what this one cannot
-            check_supported(self.provider.dialect, ChatRequest(said, parameters=parameters))
+            check_supported(self.provider.dialect, ChatRequest(said, parameters=parameters, models=names))
         self._check_free()
 
         def claim() -> ChatRequest:
@@ -161,9 +166,7 @@ class Conversation:
             try:
                 system = settings["render"](*layers)
                 history = [*([Message("system", system)] if system else []), *answered([*self._history, *said])]
-                return ChatRequest(
-                    tuple(history), model, (), parameters, extra, streaming=streaming, models=settings["models"]
-                )
+                return ChatRequest(tuple(history), model, (), parameters, extra, streaming=streaming, models=names)
             except BaseException:
                 self._let_go()
                 raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from promptstream.wire.transport import Reply, Transport
 
 _TEXT = ChunkType.TEXT
-_EVENTS = (b"data:", b"event:", b":")
+_PEEK = 64 << 10
+_FIELD = re.compile(rb"(data|event|id|retry)?:")
+"""How a stream of server-sent events begins: by a field or a comment (WHATWG HTML 9.2.5)."""
 _JSON_TYPES = ("application/json", "text/json", "application/problem+json")
 
 
@@ -91,7 +95,7 @@ def _describe(error: StreamError, dialect: Dialect, watch: Watch) -> None:
     if secret.found_in(error.message):
         error.message = secret.scrub(error.message)
         error.args = (error.message,)
-    if any(secret.found_in(str(cause)) for cause in causes_of(error.__cause__)):
+    if any(secret.found_in(str(cause)) for cause in causes_of(error.__cause__ or error.__context__)):
         error.__cause__ = None  # a server that quotes the key as rubbish puts it into http.client's message
         error.__context__ = None
 
@@ -148,7 +152,7 @@ def _redirected(reply: Reply) -> ProtocolError:
 
 
 def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-    """Decode the body by what it says it is: some servers ignore ``stream``, either way."""
+    """Decode the body by what it is: some servers ignore ``stream``, either way, and proxies mislabel it."""
     kind = reply.content_type
     if kind == "text/html":
         raise ProtocolError(
@@ -157,19 +161,50 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
         )
     from promptstream.wire.events import iter_ndjson, iter_sse
 
-    streamed = kind not in _JSON_TYPES if request.streaming else kind == "text/event-stream"
-    pieces: Iterable[bytes]
-    if streamed:
-        pieces = reply.chunks()
-    elif not (body := reply.whole()).lstrip().startswith(_EVENTS):
-        yield from dialect.decode_whole(_parsed(body))
-        return
+    if dialect.framing == "sse":
+        head = _peek(reply, lambda begun: len(begun) > len(b"event:"))
+        framed, streamed = iter_sse, _holds_events(head, kind, request.streaming)
     else:
-        pieces = [body]  # events under the name of JSON: late, but whole
-    events = (iter_sse if dialect.framing == "sse" else iter_ndjson)(pieces)
+        head = _peek(reply, lambda begun: b"\n" in (begun if request.streaming else begun.rstrip()))
+        framed, streamed = iter_ndjson, _holds_lines(head, kind, request.streaming)
+    if not streamed:
+        yield from dialect.decode_whole(_parsed(head + reply.whole()))
+        return
+    events = framed(chain((head,), reply.chunks()))
     yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
     if not watch.events and not events.tail:
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
+
+
+def _peek(reply: Reply, enough: Callable[[bytes], bool]) -> bytes:
+    """Read until what came, apart from white space in front, is *enough* or more than 64 KiB, and give it."""
+    head = b""
+    for piece in reply.chunks():
+        head += piece
+        if enough(_begun(head)) or len(head) > _PEEK:
+            break
+    return head
+
+
+def _begun(head: bytes) -> bytes:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def _holds_events(head: bytes, kind: str, asked: bool) -> bool:
+    """Tell whether a body that begins with *head* is server-sent events, and not one JSON value."""
+    begun = _begun(head)
+    if kind == "text/event-stream" or _FIELD.match(begun):
+        return True
+    return asked and kind not in _JSON_TYPES and not begun.startswith((b"{", b"["))
+
+
+def _holds_lines(head: bytes, kind: str, asked: bool) -> bool:
+    """Tell whether a body that begins with *head* is a JSON value to a line, and not one, printed over several."""
+    begun = _begun(head)
+    line, end, _ = begun.partition(b"\n")
+    if line.strip() in (b"{", b"["):
+        return False
+    return bool(end) or kind not in _JSON_TYPES if asked else b"\n" in begun.rstrip()
 
 
 def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) -> Iterator[Event]:
@@ -191,6 +226,9 @@ def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     joiner = Joiner()
     thoughts = Joiner()
     for chunk in chunks:
+        if isinstance(chunk, Finish) and chunk.reason is None and not chunk.sentinel:
+            yield chunk  # what is learned between two deltas, such as Gemini's counts, does not part them
+            continue
         if thoughts.holds and chunk.type is not ChunkType.REASONING:
             yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
         if chunk.type is _TEXT:

@@ -4,25 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
 
-from promptstream.errors import Cancelled, DeadlineExceeded, PromptStreamError, StreamError, Unsupported
+from promptstream.capabilities import check_supported
+from promptstream.errors import (
+    Cancelled,
+    ConfigError,
+    DeadlineExceeded,
+    PromptStreamError,
+    StreamError,
+    Truncated,
+    Unsupported,
+)
+from promptstream.providers.base import Dialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import ChatRequest
 from promptstream.wire.watch import Watch
 
-if TYPE_CHECKING:
-    from promptstream.client import Provider
+
+class Asked(Protocol):
+    """What a route asks: a Provider, as far as it matters here."""
+
+    dialect: Dialect
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model it asks where none is named."""
+        ...
+
+    def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+        """Give the chunks of one request."""
+        ...
 
 
 class Route:
     """Ask providers in turn, each after the first with its own model, until one hands out a chunk; then keep to it."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
-        self._first = providers[0]
+    def __init__(self, providers: Sequence[Asked]) -> None:
         self._left = list(providers)
+        self._passed_over = False
+        """True once another than the first is asked."""
 
     def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         """Yield the chunks of one request; why a provider was passed over is a warning of the answer.
@@ -33,19 +61,15 @@ class Route:
         while True:
             provider = self._left[0]
             try:
-                for chunk in provider.ask(self._for(provider, request), watch):
-                    if chunk.type.__class__ is ChunkType:
-                        self._left = [provider]
-                    yield chunk
-            except (StreamError, Unsupported) as error:
-                if len(self._left) == 1 or not _may_ask_another(error, watch):
+                yield from self._answer(provider, request, watch)
+            except (StreamError, ConfigError) as error:
+                following = self._following(request)
+                if following is None or not _may_ask_another(error, watch):
                     raise
-                following = self._left[1]
                 reason = f"{provider.name} did not answer, so {following.name} was asked: {error}"
             else:
-                self._left = [provider]
                 return
-            del self._left[0]
+            self._passed_over = True
             yield Finish(
                 restart=True,
                 provider=following.name,
@@ -54,8 +78,36 @@ class Route:
                 warnings=(reason,),
             )
 
-    def _for(self, provider: Provider, request: ChatRequest) -> ChatRequest:
-        return request if provider is self._first else attrs.evolve(request, model=provider.model, models=())
+    def _answer(self, provider: Asked, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+        reason = None
+        chunks = provider.ask(self._own(request, provider), watch)
+        for chunk in chunks:
+            if isinstance(chunk, Finish):
+                reason = chunk.reason or reason
+            if chunk.type.__class__ is ChunkType:
+                self._left = [provider]
+                yield chunk
+                yield from chunks
+            else:
+                yield chunk
+        if reason is None and len(self._left) > 1:
+            raise Truncated("The answer ended before it had begun, without a finish signal.", phase="body")
+        self._left = [provider]  # for the rounds that may follow
+
+    def _following(self, request: ChatRequest) -> Asked | None:
+        """Give the next provider that can do what is asked for, to be asked from here on."""
+        others = self._left[1:]
+        for number, provider in enumerate(others):
+            try:
+                check_supported(provider.dialect, attrs.evolve(request, models=()))
+            except Unsupported:
+                continue
+            self._left = others[number:]
+            return provider
+        return None
+
+    def _own(self, request: ChatRequest, provider: Asked) -> ChatRequest:
+        return attrs.evolve(request, model=provider.model, models=()) if self._passed_over else request
 
 
 def _may_ask_another(error: PromptStreamError, watch: Watch) -> bool:

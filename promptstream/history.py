@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from promptstream.errors import ConfigError
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 
+_ADDRESS = re.compile(r"(https?|gs)://|data:", re.IGNORECASE)
 Attachment = str | PathLike[str] | bytes | Image | Document
 
 
@@ -38,7 +40,7 @@ def user_message(
 
 
 def attached_parts(attachments: Iterable[Attachment]) -> list[Image | Document]:
-    """Give attachments as parts: an address as an Image by URL, a path or bytes by what they hold.
+    """Give attachments as parts: a path or bytes by what they hold, an address as an Image unless it names a document.
 
     Raises:
         ConfigError: one cannot be read, or is of a kind that is not known here.
@@ -51,29 +53,42 @@ def attached_parts(attachments: Iterable[Attachment]) -> list[Image | Document]:
 def _attached(value: Attachment) -> Image | Document:
     if isinstance(value, (Image, Document)):
         return value
-    if isinstance(value, str) and value.startswith(("http://", "https://", "data:")):
-        try:
-            return Image(url=value)
-        except ValueError as error:
-            raise ConfigError(f"The attachment cannot be read: {error}") from None
+    if isinstance(value, str) and _ADDRESS.match(value):
+        return _at_address(value)
     if isinstance(value, bytes):
-        kind = media_type(value)
-        if kind is None:
-            raise ConfigError("Attached bytes are no image and no PDF; give Document(data=…, media_type=…) instead.")
-        return (
-            Image(data=value, media_type=kind) if kind.startswith("image/") else Document(data=value, media_type=kind)
-        )
+        return _holding(value, media_type(value))
     if not isinstance(value, (str, PathLike)):
         raise ConfigError(f"An attachment is a path, an address, bytes, an Image or a Document, not {value!r:.80}.")
     try:
         document = Document.from_file(value)
     except (OSError, ValueError) as error:
         raise ConfigError(f"The attachment {str(value)!r:.200} cannot be read: {error}") from None
-    if (document.media_type or "").startswith("image/"):
-        return Image(data=document.data, media_type=document.media_type)
-    if document.media_type is None:
-        raise ConfigError(f"What {document.name} holds is not known; give Document(data=…, media_type=…) instead.")
-    return document
+    return _holding(document.data, document.media_type, document.name)
+
+
+def _at_address(address: str) -> Image | Document:
+    from urllib.parse import urlsplit
+
+    try:
+        image = Image(url=address)
+        kind = media_type(None, urlsplit(address).path) if image.data is None else image.media_type
+    except ValueError as error:
+        raise ConfigError(f"The attachment cannot be read: {error}") from None
+    if image.data is not None:
+        return _holding(image.data, kind or media_type(image.data))
+    is_document = kind is not None and (kind == "application/pdf" or kind.startswith("text/"))
+    return Document(url=address) if is_document else image
+
+
+def _holding(data: bytes | None, kind: str | None, name: str | None = None) -> Image | Document:
+    if kind is None:
+        raise ConfigError(
+            f"What {name or 'is attached'} holds is not known: no image, no PDF; "
+            "give Document(data=…, media_type=…) instead."
+        )
+    if kind.startswith("image/"):
+        return Image(data=data, media_type=kind)
+    return Document(data=data, media_type=kind, name=name)
 
 
 def read_messages(

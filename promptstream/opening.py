@@ -13,7 +13,7 @@ from promptstream.errors import ConfigError
 from promptstream.history import read_messages
 from promptstream.providers.registry import resolve
 from promptstream.values.message import Message
-from promptstream.values.request import check_models, check_parameters
+from promptstream.values.request import check_models, check_parameters, merge_parameters
 from promptstream.values.timing import Timeout
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def open(
     wanted = loaded.provider
     if provider is None and base_url is None and wanted is not None:
         provider, model = wanted.name, model or wanted.model
-    checked = {**chosen.parameters, **check_parameters(parameters)}
+    checked = merge_parameters(chosen.parameters, parameters)
     return _made(
         provider,
         model,

@@ -125,7 +125,8 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
         watch.check()
         asked = request = turn.claim()
         claimed = True
-        answer.wants_json = Format.of(request.parameters) is not None
+        form = Format.of(request.parameters)
+        answer.wants_json = form is not None and form.is_json
         while True:
             source = turn.exchange(request, watch)
             yield from _folded(source, answer, watch)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from promptstream.client import Provider
 from promptstream.errors import Overloaded, ProtocolError, ProviderError, RateLimited, StreamError, Truncated
-from promptstream.providers.anthropic.dialect import AnthropicDialect, read_usage
+from promptstream.providers.anthropic.answer import read_usage
+from promptstream.providers.anthropic.dialect import AnthropicDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Reasoning, Text, ToolCall
 from promptstream.values.request import ChatRequest
@@ -196,6 +197,85 @@ def test_a_call_makes_the_reason_tool_calls_whatever_the_wire_says():
     assert answer(began(), *tool(0, "{}"), {"type": "message_stop"}).finish_reason == "tool_calls"
 
 
+# Servers that speak it with an accent
+
+
+def without_index(*events: dict) -> list[dict]:
+    """Leave out the index of *events* where it is 0."""
+    return [{k: v for k, v in each.items() if k != "index" or v} for each in events]
+
+
+def test_an_index_that_is_left_out_is_0():
+    """Servers written in Go leave out what is zero; where none is ever written, each block ends before the next."""
+    call = tool(1, '{"a"', ":1}")
+    response = answer(began(), *without_index(*text(0, "Hel", "lo")), *call, *ended("tool_use"))
+    assert (response.text, response.tool_calls[0].arguments) == ("Hello", {"a": 1})
+    assert answer(began(), *without_index(*text(0, "Hel", "lo"), *tool(0, '{"a":1}')), *ended()).tool_calls
+
+
+def test_a_block_that_never_ends_ends_where_the_next_begins():
+    """Thoughts keep their signature and text its citations though no content_block_stop comes."""
+    citation = {"type": "char_location", "cited_text": "x"}
+    cited = [*text(1, "cited")[:-1], delta(1, "citations_delta", citation=citation)]
+    events = [*thinking(0, "Hm", "sig")[:-1], *cited, *text(2, "plain")[:-1], *tool(3, '{"a":1}')[:-1]]
+    response = answer(began(), *events, *ended("tool_use"))
+    assert response.message.parts == (
+        Reasoning("Hm", {"anthropic": {"signature": "sig"}}),
+        Text("cited", {"anthropic": {"citations": [citation]}}),
+        Text("plain"),
+        ToolCall("toolu_1", "add", {"a": 1}, '{"a":1}'),
+    )
+
+
+def test_a_signature_in_the_start_of_a_block_gives_way_to_its_delta():
+    """It is never both together; alone it counts."""
+    both = [start(0, "thinking", thinking="Hm", signature="sig"), delta(0, "signature_delta", signature="sig"), stop(0)]
+    for events in (both, [both[0], both[2]]):
+        (part,) = answer(began(), *events, *ended()).message.parts
+        assert part == Reasoning("Hm", {"anthropic": {"signature": "sig"}})
+
+
+@pytest.mark.parametrize("ping", ["", "data:", "data: ", "data: ping", "data: {}", 'data: {"type": "ping"}'])
+def test_a_ping_is_one_whatever_it_holds(ping):
+    """Its name says all; so does that of an event without data."""
+    body = sse(began(), *text(0, "Hi")) + f"event: ping\n{ping}\n\n".encode() + sse(*ended()[:1])
+    assert played(body + b"event: message_stop\ndata:\n\n")[1] is None
+
+
+def test_a_broken_ping_is_a_protocol_error():
+    """JSON that was cut is never passed over: what else was lost cannot be told."""
+    assert isinstance(played(sse(began()) + b'event: ping\ndata: {"type": "pi\n\n')[1], ProtocolError)
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b"data: [DONE]"])
+def test_done_ends_an_answer_as_message_stop_does(end):
+    """Proxies that speak OpenAI's protocol besides write it; alone it gives no reason, and no answer either."""
+    body = sse(began(), *text(0, "Hi"), *tool(1, "{}")[:-1])
+    response, error, _ = played(body + end)
+    assert (error, response.finish_reason, len(response.tool_calls)) == (None, "tool_calls", 1)
+    response, error, _ = played(sse(began(), *text(0, "Hi"), *ended()[:1]) + end)
+    assert (error, response.finish_reason, response.warnings) == (None, "stop", ())
+    assert isinstance(played(sse(began()) + end)[1], Truncated)
+
+
+@pytest.mark.parametrize(
+    "data", ["Overloaded", 'Overloaded: "input"', '"Overloaded"', '["Overloaded"]', '{"detail": "Overloaded"}']
+)
+def test_an_event_called_error_is_one_whatever_it_holds(data):
+    """Gateways put plain text there."""
+    response, raised, _ = played(sse(began(), *text(0, "Hel")) + f"event: error\ndata: {data}\n\n".encode())
+    assert isinstance(raised, ProviderError)
+    assert "Overloaded" in str(raised)
+    assert response.text == "Hel"
+
+
+def test_calls_that_share_an_id_are_told_apart():
+    """Results are matched by it, and the provider refuses a request that holds it twice."""
+    one, two = answer(began(), *tool(0, "{}"), *tool(1, "{}"), *ended("tool_use")).tool_calls
+    assert one.id == "toolu_1"
+    assert two.id not in ("toolu_1", "")
+
+
 # Completion
 
 
@@ -247,6 +327,21 @@ def test_trap_18_usage_of_message_delta_replaces_that_of_message_start():
     later = {"input_tokens": 20, "cache_read_input_tokens": None, "output_tokens": 30}
     response = answer(began(usage=first), *text(0, "Hi"), *ended(usage=later))
     assert response.usage == Usage(input=27, output=30, cached=5, cache_write=2)
+
+
+def test_trap_18_a_prompt_never_shrinks_to_nothing():
+    """Servers that count the prompt at the start alone write 0 at the end; what was read from a cache may be 0."""
+    later = {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 7}
+    first = {"input_tokens": 10, "cache_read_input_tokens": 5}
+    assert answer(began(usage=first), *text(0, "Hi"), *ended(usage=later)).usage == Usage(10, 7, cached=0)
+
+
+def test_trap_18_usage_may_be_null_or_missing_in_either_place():
+    """What nobody counted is unknown; the answer is whole all the same."""
+    last = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    for events in ([began(usage=None), last | {"usage": None}], [began(), last], [last]):
+        response = answer(*events[:-1], *text(0, "Hi"), events[-1], {"type": "message_stop"})
+        assert (response.text, response.usage.output) == ("Hi", None)
 
 
 def test_trap_18_output_tokens_of_message_start_are_no_count():
@@ -319,6 +414,18 @@ def test_input_that_stands_in_the_start_of_a_block_counts_where_no_deltas_come()
     assert (call.arguments, call.raw_arguments) == ({"a": 1}, '{"a": 1}')
     (call,) = answer(began(), *tool(0, '{"a":2}', input={"a": 1}), *ended("tool_use")).tool_calls
     assert call.arguments == {"a": 2}
+    (call,) = answer(began(), *tool(0, input='{"a": 1}'), *ended("tool_use")).tool_calls
+    assert (call.arguments, call.raw_arguments) == ({"a": 1}, '{"a": 1}')
+
+
+def test_trap_37_whole_numbers_of_any_size_stay_exact():
+    """Wherever the input stands, with every JSON library."""
+    big = {"a": 123456789012345678901234567890}
+    (call,) = answer(began(), *tool(0, input=big), *ended("tool_use")).tool_calls
+    assert call.arguments == big
+    block = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": big}
+    (call,) = answer(began(content=[block], stop_reason="tool_use"), {"type": "message_stop"}).tool_calls
+    assert call.arguments == big
 
 
 def test_calls_are_kept_apart_by_the_index_of_their_block():
@@ -509,7 +616,6 @@ def test_an_unknown_block_that_comes_whole_is_kept():
         {"type": "message_delta", "delta": 3},
         {"type": "content_block_start", "index": 0, "content_block": None},
         {"type": "content_block_start", "index": "0", "content_block": {"type": "text"}},
-        {"type": "content_block_start", "content_block": {"type": "text"}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": 1}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": ["text"]}},
         {"type": "content_block_delta", "index": 0, "delta": None},
@@ -524,7 +630,7 @@ def test_wrong_shapes_are_protocol_errors(event):
     assert isinstance(played(sse(began(), event))[1], ProtocolError)
 
 
-@pytest.mark.parametrize("data", ["[]", "3", '"x"', "null", "{", "[DONE]"])
+@pytest.mark.parametrize("data", ["[]", "3", '"x"', "null", "{", "[DONE", "Bad gateway"])
 def test_data_that_is_no_json_object_is_a_protocol_error(data):
     """Also where it is valid JSON."""
     assert isinstance(played(sse(began()) + f"data: {data}\n\n".encode())[1], ProtocolError)
@@ -532,7 +638,7 @@ def test_data_that_is_no_json_object_is_a_protocol_error(data):
 
 def test_blocks_that_never_end_are_bounded():
     """More than 128 open at once, or more than 128 calls, are refused."""
-    many = [start(index, "text", text="") for index in range(200)]
+    many = [start(index, "server_tool_use", id=str(index), name="w", input={}) for index in range(200)]
     assert "128" in str(played(sse(began(), *many))[1])
     calls = [event for index in range(200) for event in tool(index)]
     assert "128" in str(played(sse(began(), *calls))[1])

@@ -152,6 +152,13 @@ def test_base_url_is_the_bare_root(base, monkeypatch):
         monkeypatch.setenv("ANTHROPIC_BASE_URL", base)
 
 
+def test_a_query_in_the_address_stays_at_its_end():
+    """Some gateways want their version or tenant there."""
+    dialect = providers.get("anthropic", api_key=KEY, base_url="http://127.0.0.1:9/v1?tenant=a").dialect
+    assert dialect.encode(ChatRequest((Message("user", "x"),), SMALL)).url == "http://127.0.0.1:9/v1/messages?tenant=a"
+    assert dialect.models_call().url == "http://127.0.0.1:9/v1/models?limit=1000&tenant=a"
+
+
 def test_models_are_listed_in_one_page(net):
     """Names and contexts are kept where they are given."""
     rows = [{"id": "b", "display_name": "B", "max_input_tokens": 200_000}, {"id": "a"}, {"id": ["x"]}, None]
@@ -373,7 +380,7 @@ def test_images_and_documents_go_with_the_users_message():
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        (Image(data=b"BM0000"), "image/bmp"),
+        (Image(data=b"BM\x0e\0\0\0\0\0\0\0"), "image/bmp"),
         (Document(data=b"PK", name="a.docx"), "PDF or text"),
         (Document(data=b" ", name="a.txt"), "empty"),
         (Image(), "no bytes"),
@@ -385,10 +392,18 @@ def test_what_cannot_be_carried_is_said_before_anything_is_sent(part, says):
         encoded(Message("user", ["x", part]))
 
 
-def test_an_image_of_the_assistants_cannot_be_sent():
-    """Only users show images."""
+@pytest.mark.parametrize("part", [Image(data=PNG), ToolResult("a", "add", "5")])
+def test_what_only_a_user_says_cannot_be_sent_as_the_assistants(part):
+    """Only users show images and answer calls; it is not left out unseen."""
     with pytest.raises(Unsupported, match="assistant"):
-        encoded(Message("user", "x"), Message("assistant", [Image(data=PNG)]), Message("user", "y"))
+        encoded(Message("user", "x"), Message("assistant", ["x", part]), Message("user", "y"))
+
+
+@pytest.mark.parametrize("block", [{}, {"type": 3}, [], "text", None])
+def test_metadata_that_nobody_wrote_here_does_no_harm(block):
+    """A history may have been edited; what is no block is not sent as one."""
+    edited = Message("assistant", [Text("Hi"), Text("", {"anthropic": {"block": block}}), Text("", {"anthropic": 3})])
+    assert messages_of(Message("user", "x"), edited, Message("user", "y"))[1] == {"role": "assistant", "content": "Hi"}
 
 
 # Parameters
@@ -411,6 +426,8 @@ def test_parameters_have_their_names_here():
         ({"response_format": "json"}, "response_format"),
         ({"temperature": 0.5, "top_p": 0.9}, "top_p"),
         ({"stop": ["\n"]}, "stop="),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "weather", "parallel_tools": False}, "tool_choice"),
         ({"model": "claude-3-haiku-20240307", "reasoning": "high"}, "reasoning"),
         ({"model": "claude-3-haiku-20240307", "schema": {"type": "object"}}, "schema"),
     ],
@@ -450,7 +467,16 @@ def test_one_call_at_a_time_is_asked_for_within_the_choice():
     assert forced == {"type": "any", "disable_parallel_tool_use": True}
     assert body_of(tools=(WEATHER,), parallel_tools=False, tool_choice="none")["tool_choice"] == {"type": "none"}
     assert "tool_choice" not in body_of(tools=(WEATHER,), parallel_tools=True)
-    assert "tool_choice" not in body_of(tool_choice="required", parallel_tools=False)
+    assert "tool_choice" not in body_of(tool_choice="none", parallel_tools=False)
+
+
+def test_a_temperature_that_is_too_high_here_is_sent_as_the_highest():
+    """Other providers take up to 2; a conversation that moves here from one of them goes on."""
+    call = encoded(temperature=1.5)
+    assert call.json["temperature"] == 1
+    assert call.warnings == ("temperature=1.5 was sent as 1: claude-haiku-4-5 takes no higher one.",)
+    assert body_of(temperature=1)["temperature"] == 1
+    assert body_of(temperature=0)["temperature"] == 0
 
 
 def test_a_schema_is_sent_with_what_is_taken_of_it():
@@ -641,6 +667,11 @@ def test_thinking_does_not_begin_in_the_middle_of_a_tool_loop():
         ("claude-opus-4-6", 128_000, "either"),
         ("claude-opus-4-10", 128_000, "adaptive"),
         ("claude-newfamily-6", 128_000, "adaptive"),
+        ("~anthropic/claude-sonnet-latest", 128_000, "adaptive"),
+        ("claude-mythos-preview", 128_000, "adaptive"),
+        ("claude-haiku-latest", 8_192, "budget"),
+        ("publishers/anthropic/models/claude-opus-6@20280101", 128_000, "adaptive"),
+        ("anthropic.claude-v2:1", 4_096, "no"),
         ("glm-4.6", 8_192, "budget"),
         ("", 8_192, "budget"),
     ],

@@ -12,9 +12,12 @@ import responses
 from promptstream import Document, Message, Reasoning, Text, ToolCall, ToolResult, Usage, providers
 from promptstream.client import Provider
 from promptstream.errors import (
+    Authentication,
     InvalidRequest,
     ProtocolError,
     ProviderError,
+    QuotaExceeded,
+    RateLimited,
     ServerError,
     StreamError,
     Truncated,
@@ -123,6 +126,12 @@ def test_what_is_held_back_for_a_tag_is_never_lost(held):
     assert (type(error), response.text) == (ProtocolError, held)
 
 
+@pytest.mark.parametrize("delta", [{"content": [{"type": "text", "text": "x"}]}, {"refusal": "x"}])
+def test_what_is_held_back_comes_before_what_follows(delta):
+    """A part of another kind does not overtake what might have been a tag."""
+    assert played(said("<th"), event(delta), STOP)[0].text == "<thx"
+
+
 def test_a_server_that_tells_thoughts_apart_has_its_text_left_alone():
     """After a field of reasoning, tags are text."""
     response, _, _ = played(event({"reasoning_content": "Hm."}), said("<think>is a tag"), STOP)
@@ -209,6 +218,30 @@ def test_usage_is_found_in_groqs_place():
     assert played(said("Hi"), both)[0].usage == Usage(input=3, output=2)
 
 
+@pytest.mark.parametrize(
+    ("usage", "known"),
+    [
+        ({"prompt_cache_hit_tokens": 2, "prompt_tokens_details": None}, {"cached": 2}),
+        ({"cached_tokens": 2}, {"cached": 2}),
+        ({"prompt_tokens_details": {"cached_tokens": 0}, "cached_tokens": 2}, {"cached": 0}),
+        ({"prompt_tokens_details": {"cache_creation_input_tokens": 2, "cache_type": "ephemeral"}}, {"cache_write": 2}),
+        ({"prompt_tokens_details": {"cache_write_tokens": 0}}, {"cache_write": 0}),
+        ({"reasoning_tokens": 1, "completion_tokens_details": {}}, {"reasoning": 1}),
+    ],
+)
+def test_parts_of_the_usage_are_found_in_the_servers_own_places(usage, known):
+    """DeepSeek's, Moonshot's, Qwen's and SGLang's; OpenAI's place counts where it is taken, also by 0."""
+    last = {**STOP, "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, **usage}}
+    assert played(said("Hi"), last)[0].usage == Usage(input=3, output=2, **known)
+
+
+def test_usage_is_found_in_moonshots_place():
+    """Kimi puts it into the choice that ends the answer."""
+    last = event({}, "stop")
+    last["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert played(said("Hi"), last)[0].usage == Usage(input=3, output=2)
+
+
 def test_usage_that_grows_with_every_chunk_is_the_last_one():
     """vLLM's continuous usage is cumulative, and its chunks of text are text all the same."""
     growing = [{**said("x"), "usage": {"prompt_tokens": 3, "completion_tokens": n}} for n in (1, 2, 3)]
@@ -248,6 +281,99 @@ def test_a_grapheme_may_be_cut_between_deltas():
     assert response.text == family
     assert response.timing.chunks == len(family)
     assert "".join(chunk.text for chunk in chunks) == family
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(1004, Authentication), (2049, Authentication), (1002, RateLimited), (1008, QuotaExceeded), (1, ProviderError)],
+)
+def test_minimaxs_error_inside_a_200_is_an_error(code, kind):
+    """``base_resp`` has a number for what went wrong, and no choices; 0 stands for nothing."""
+    refused = {"id": "x", "choices": None, "base_resp": {"status_code": code, "status_msg": "no way"}}
+    for _, error, _ in (played(refused, done=False), played(whole=refused)):
+        assert type(error) is kind
+        assert f"no way ({code})" in str(error)
+    fine = {"base_resp": {"status_code": 0, "status_msg": ""}}
+    assert played(said("Hi"), {**STOP, **fine})[0].complete
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "text"),
+    [
+        ({"detail": "Not authenticated"}, Authentication, "Not authenticated"),
+        ({"detail": [{"loc": ["body"], "msg": "field required"}]}, ProviderError, "field required"),
+        (
+            {"success": False, "errors": [{"code": 7000, "message": "No route"}], "result": None},
+            ProviderError,
+            "No route",
+        ),
+        ({"code": 429, "message": "slow down"}, RateLimited, "slow down"),
+        ({"code": "InvalidParameter", "message": "bad", "request_id": "r1"}, InvalidRequest, "bad"),
+        ({"error_code": 17, "error_msg": "daily limit"}, ProviderError, "daily limit"),
+        ([{"error": {"code": 400, "message": "bad"}}], InvalidRequest, "bad"),
+    ],
+)
+def test_an_error_in_another_servers_shape_is_told_and_not_taken_for_a_cut(body, kind, text):
+    """FastAPI's, Cloudflare's, DashScope's, Baidu's and Gemini's, in a stream and in one body."""
+    for response, error, _ in (played(said("Hi"), body, done=False), played(whole=body)):
+        assert type(error) is kind
+        assert text in str(error)
+        assert not response.complete
+
+
+@pytest.mark.parametrize(
+    "body", [{"message": "queued"}, {"code": 0, "message": "Success"}, {"code": 200, "message": "ok"}]
+)
+def test_news_without_choices_is_no_error(body):
+    """A message alone, or beside a code that means well, is passed over."""
+    assert played(body, said("Hi"), STOP)[0].text == "Hi"
+
+
+def test_an_error_of_a_choice_is_an_error():
+    """OpenRouter puts what an upstream provider said into the choice that it ends."""
+    failed = event({"content": ""}, "error")
+    failed["choices"][0]["error"] = {"code": 502, "message": "upstream is gone"}
+    response, error, _ = played(said("Hi"), failed)
+    assert (type(error), response.text) == (ServerError, "Hi")
+    assert "upstream is gone" in str(error)
+
+
+def test_an_error_event_need_not_be_json():
+    """What an event named error says is what went wrong."""
+    chunks = CompatibleDialect(base_url=SERVER).decode(iter_sse([b"event: error\ndata: Internal Server Error\n\n"]))
+    with pytest.raises(ServerError, match="Internal Server Error"):
+        list(chunks)
+
+
+def test_a_message_after_its_deltas_is_not_said_again():
+    """MiniMax ends with the whole message, Perplexity sends it beside each delta: the text comes once."""
+    whole = {"role": "assistant", "content": "Hi you", "tool_calls": []}
+    last = {"model": "m", "choices": [{"index": 0, "message": whole, "finish_reason": "stop"}]}
+    assert played(said("Hi"), said(" you"), last)[0].text == "Hi you"
+    assert played(event({"role": "assistant", "content": ""}), last)[0].text == "Hi you"
+    beside = [{**said(text), "citations": ["https://x.example"]} for text in ("Hi", " you")]
+    for each, so_far in zip(beside, ("Hi", "Hi you"), strict=True):
+        each["choices"][0]["message"] = {"role": "assistant", "content": so_far}
+    ended = event({}, "stop")
+    ended["choices"][0]["message"] = whole
+    assert played(*beside, ended)[0].text == "Hi you"
+
+
+def test_calls_that_only_the_last_message_has_are_not_lost():
+    """Text in deltas, calls in the message at the end: both are read, and calls of deltas are not read twice."""
+    call = {"id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    last = event({}, "tool_calls")
+    last["choices"][0]["message"] = {"content": "Hi", "tool_calls": [call]}
+    for events in ([said("Hi"), last], [event({"content": "Hi", "tool_calls": [{"index": 0, **call}]}), last]):
+        response, error, _ = played(*events)
+        assert error is None
+        assert (response.text, [each.arguments for each in response.tool_calls]) == ("Hi", [{}])
+
+
+def test_a_stream_of_messages_in_place_of_deltas_is_read():
+    """Where no delta says anything, each message is the next piece."""
+    pieces = [{"choices": [{"index": 0, "delta": None, "message": {"content": text}}]} for text in ("Hi", " you")]
+    assert played(*pieces, STOP)[0].text == "Hi you"
 
 
 # Tool calls
@@ -324,6 +450,15 @@ def test_mistral_gets_ids_of_nine_characters():
 
 
 # What is sent
+
+
+def test_mistral_is_sent_no_key_that_it_does_not_know():
+    """Its own servers refuse the whole request for one; the usage comes unasked."""
+    dialect = providers.get("compatible", base_url="https://api.mistral.ai/v1", api_key=KEY).dialect
+    asked = {"seed": 1, "top_k": 2, "max_tokens": 9, "parallel_tools": False}
+    call = dialect.encode(ChatRequest((Message("user", "Hi"),), "mistral-small-latest", parameters=asked))
+    assert set(call.json) == {"model", "messages", "stream", "max_tokens"}
+    assert [warning.split()[0] for warning in call.warnings] == ["seed", "top_k"]
 
 
 @pytest.fixture

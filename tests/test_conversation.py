@@ -374,10 +374,11 @@ def test_a_stopped_turn_that_had_yielded_nothing_leaves_no_trace(step):
     before, last = conv.messages, conv.last
     token = CancelToken()
     timer = threading.Timer(0.02, token.cancel)
-    timer.start()
+    if step == 5.0:  # the other one ends by itself
+        timer.start()
     with suppress(KeyboardInterrupt, Cancelled):
         conv.stream("2", cancel=token).result()
-    timer.join()
+    timer.cancel()
     assert (conv.messages, conv.last, conv.usage.total) == (before, last, None)
     assert conv.send("3").text == "Three."
 

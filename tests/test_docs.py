@@ -71,6 +71,7 @@ def test_a_provider_is_added_as_the_architecture_page_says(capsys):
     adding, testing = blocks("docs/architecture.md")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXAMPLE_API_KEY", "sk-example")
+        patch.setattr(registry, "_registered", {})  # what is registered here is forgotten after
         names: dict = {}
         exec(adding, names)
         names["conv"].close()

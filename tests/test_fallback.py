@@ -9,7 +9,7 @@ import pytest
 from openai_server import Answer, OpenAIServer
 
 import promptstream
-from promptstream import ChunkType, Image, Timeout
+from promptstream import ChunkType, Image, Provider, Timeout
 from promptstream.errors import (
     Authentication,
     Cancelled,
@@ -22,7 +22,7 @@ from promptstream.errors import (
     Truncated,
     Unsupported,
 )
-from promptstream.providers import Compatible, OpenAI, Scripted, register
+from promptstream.providers import Compatible, OpenAI, Scripted
 from promptstream.providers.scripted import ScriptedDialect
 from promptstream.values.chunk import Chunk, Finish
 from promptstream.values.usage import Usage
@@ -107,13 +107,12 @@ def test_a_provider_that_lacks_what_is_asked_for_is_passed_over():
     class Blind(ScriptedDialect):
         capabilities = frozenset({"streaming"})
 
-    register("blind", Blind)
     second = Scripted(["I see"])
-    with promptstream.chat(provider="blind", fallback=[second]) as conv:
+    with promptstream.chat(provider=Provider(Blind()), fallback=[second]) as conv:
         response = conv.send("Look", attachments=[Image(data=b"\x89PNG\r\n\x1a\n")])
     assert response.text == "I see"
     assert "images" in response.warnings[0]
-    with promptstream.chat(provider="blind") as conv, pytest.raises(Unsupported):
+    with promptstream.chat(provider=Provider(Blind())) as conv, pytest.raises(Unsupported):
         conv.stream("Look", attachments=[Image(data=b"\x89PNG\r\n\x1a\n")])
 
 

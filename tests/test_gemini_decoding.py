@@ -19,6 +19,7 @@ from promptstream.errors import (
     LimitExceeded,
     Overloaded,
     ProtocolError,
+    ProviderError,
     RateLimited,
     StreamError,
     Truncated,
@@ -229,6 +230,82 @@ def test_a_stray_candidate_of_another_index_is_passed_over():
     assert played(sse(event(said("A")), other, event(said("C")), STOP))[0].text == "AC"
 
 
+# Servers that speak it with an accent
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\r\n\r\n", b"data: [DONE]"])
+def test_done_ends_an_answer(end):
+    """Proxies that speak OpenAI's protocol besides write it; alone it gives no reason, but after calls."""
+    response, error, _ = played(sse(event(said("Hi")), STOP) + end)
+    assert (error, response.finish_reason, response.warnings) == (None, "stop", ())
+    response, error, _ = played(sse(event(said("Hi"))) + end)
+    assert (error, response.finish_reason, response.complete) == (None, None, True)
+    response, error, _ = played(sse(event(called("f")), event(called("g", willContinue=True))) + end)
+    assert (error, response.finish_reason, response.raw_finish_reason) == (None, "tool_calls", None)
+    assert [call.problem is None for call in response.tool_calls] == [True, False]
+    assert isinstance(played(end)[1], Truncated)
+
+
+@pytest.mark.parametrize("data", ["Bad gateway", '"Bad gateway"', '{"message": "Bad gateway"}'])
+def test_an_event_called_error_is_one_whatever_it_holds(data):
+    """Gateways put plain text there."""
+    response, error, _ = played(sse(event(said("Hel"))) + f"event: error\ndata: {data}\n\n".encode())
+    assert isinstance(error, ProviderError)
+    assert "Bad gateway" in str(error)
+    assert response.text == "Hel"
+
+
+def test_an_event_without_data_is_passed_over():
+    """It keeps the connection alive."""
+    assert played(sse(event(said("Hel")), "", event(said("lo")), STOP))[0].text == "Hello"
+
+
+def test_null_is_as_good_as_nothing():
+    """Servers that write every field of a message write null for most."""
+    none = {"text": None, "thought": None, "thoughtSignature": None, "functionCall": None, "inlineData": None}
+    function = {"id": None, "name": "f", "args": {"a": 1}, "partialArgs": None, "willContinue": None}
+    code = {"executableCode": {"code": "1"}}
+    parts = [none, none | said("Hi"), none | code, none | {"thought": True}, none | {"functionCall": function}]
+    body = event(*parts, finish="STOP", finishMessage=None) | {"promptFeedback": None, "error": None}
+    response, error, _ = played(sse(body))
+    assert error is None
+    assert parts_of(response) == [
+        ("text", "Hi", None),
+        ("text", "", {"part": code, **OWN}),
+        ("call", "f", {"a": 1}, OWN),
+    ]
+
+
+def test_names_may_be_written_in_snake_case():
+    """JSON of protocol buffers is to be read in either case; arguments are left as they are."""
+    last = {"function_call": {"name": "f", "args": {"a_b": {"c_d": 1}}}, "thought_signature": "c2ln"}
+    rows = [{"content": {"parts": [said("Hi")]}, "index": 0}, {"content": {"parts": [last]}, "finish_reason": "STOP"}]
+    usage = {"prompt_token_count": 3, "candidates_token_count": 2}
+    more = {"usage_metadata": usage, "model_version": MODEL, "response_id": "r-1"}
+    response, error, _ = played(sse(*({"candidates": [row], **more} for row in rows)))
+    assert error is None
+    assert (response.text, response.finish_reason, response.request_id) == ("Hi", "tool_calls", "r-1")
+    assert response.usage == Usage(3, 2)
+    assert parts_of(response)[1] == ("call", "f", {"a_b": {"c_d": 1}}, {"thoughtSignature": "c2ln", **OWN})
+    refusal = {"prompt_feedback": {"block_reason": "SAFETY", "block_reason_message": "no"}}
+    assert "(SAFETY): no" in str(played(sse(refusal))[1])
+
+
+def test_neither_model_nor_index_are_needed():
+    """The answer's id is told without them too."""
+    rows = [{"candidates": [{"content": {"parts": [said(text)]}}], "responseId": "r-1"} for text in ("Hel", "lo")]
+    rows[1]["candidates"][0]["finishReason"] = "STOP"
+    response, error, _ = played(sse(*rows))
+    assert (error, response.text, response.request_id) == (None, "Hello", "r-1")
+
+
+def test_a_pair_of_surrogates_may_be_split_over_events():
+    """The counts that come between the halves do not part them."""
+    rows = [event(said(text), usage={"promptTokenCount": 7, "candidatesTokenCount": n}) for n, text in enumerate("abc")]
+    body = sse(*rows, STOP).replace(b'"a"', b'"\\ud83d"').replace(b'"b"', b'"\\ude00"')
+    assert played(body)[0].text == "😀c"
+
+
 # Tokens
 
 
@@ -287,6 +364,20 @@ def test_counts_that_say_nothing_of_the_answer_take_nothing_back():
     assert response.usage == Usage(46, 51)
 
 
+def test_counts_that_are_not_repeated_stand():
+    """The last event may count the prompt alone, or the answer alone; what was known stays known."""
+    first = event(said("a"), usage={"promptTokenCount": 7, "candidatesTokenCount": 4})
+    for last in ({"promptTokenCount": 7}, {"candidatesTokenCount": 4}, {}, None):
+        assert played(sse(first, event(finish="STOP", usage=last)))[0].usage == Usage(7, 4)
+
+
+def test_counts_before_the_answer_say_nothing_of_it():
+    """Its tokens are unknown, not none."""
+    response, error, _ = played(sse({"candidates": [], "usageMetadata": {"promptTokenCount": 7}}))
+    assert isinstance(error, Truncated)
+    assert response.usage == Usage(7)
+
+
 # Thoughts and signatures
 
 
@@ -298,6 +389,19 @@ def test_thoughts_are_reasoning_and_marked_as_geminis_own():
     assert (response.reasoning, response.text) == ("First then.", "Hi")
     assert [chunk.type.value for chunk in chunks] == ["reasoning", "reasoning", "text", "done"]
     assert parts_of(response) == [("thought", "First then.", OWN), ("text", "Hi", None)]
+
+
+def test_thoughts_after_text_are_geminis_own_too():
+    """Each stretch of thoughts is a part that can be sent back, however plain the text between them."""
+    rows = [event(said(text, thought=thought)) for text, thought in (("a", True), ("b", False), ("c", True))]
+    rows[1] = event(said("b"))
+    response, _, _ = played(sse(*rows, event(said("d")), STOP))
+    assert parts_of(response) == [
+        ("thought", "a", OWN),
+        ("text", "b", None),
+        ("thought", "c", OWN),
+        ("text", "d", None),
+    ]
 
 
 def test_trap_28_a_signature_on_an_empty_text_part_is_kept_there():
@@ -400,7 +504,16 @@ def test_trap_30_args_that_are_no_object_make_a_call_that_cannot_run(args):
     response, error, _ = played(sse(event(called("f", args), finish="STOP")))
     assert error is None
     (call,) = response.tool_calls
-    assert (call.arguments, call.problem) == (None, "the arguments are not a JSON object")
+    assert call.arguments is None
+    assert call.problem.startswith("the arguments are not")
+
+
+def test_args_that_are_json_text_are_read():
+    """Proxies that carry them over from OpenAI's protocol leave them as text; none at all is an empty object."""
+    for args, arguments in (('{"a": 1}', {"a": 1}), ("", {})):
+        response, _, _ = played(sse(event(called("f", args), finish="STOP")))
+        (call,) = response.tool_calls
+        assert (call.arguments, call.raw_arguments, call.problem) == (arguments, args, None)
 
 
 def test_trap_37_numbers_of_any_size_survive():
@@ -590,6 +703,12 @@ def test_a_refused_prompt_is_content_filtered():
         assert (error.code, error.retryable, error.request_id) == ("PROHIBITED_CONTENT", False, "r-1")
         assert "refused the prompt (PROHIBITED_CONTENT)" in error.message
         assert (response.usage, response.model, response.complete) == (Usage(7, 0), MODEL, False)
+
+
+def test_an_unspecified_block_reason_refuses_nothing():
+    """The enum's default value stands for none."""
+    body = {"promptFeedback": {"blockReason": "BLOCK_REASON_UNSPECIFIED"}}
+    assert played(sse(body, event(said("Hi")), STOP))[0].text == "Hi"
 
 
 def test_feedback_beside_candidates_refuses_nothing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -372,6 +373,12 @@ def test_more_than_one_candidate_is_refused(config, name):
     assert called(extra={config: {name: 1}}).json[config] == {name: 1}
 
 
+def test_what_only_a_user_says_cannot_be_sent_as_the_models():
+    """A result in an assistant's message is no answer to a call; it is not left out unseen."""
+    with pytest.raises(ConfigError, match="assistant"):
+        called(Message("user", "x"), Message("assistant", ["x", ToolResult("a", "f", "5")]))
+
+
 def test_a_text_completion_is_unsupported():
     """Gemini has none; nothing is sent."""
     with providers.get("gemini", api_key=KEY) as provider, pytest.raises(Unsupported):
@@ -659,3 +666,18 @@ def test_a_conversation_echoes_signed_answers(net):
     body = json.loads(net.calls[-1].request.body)
     assert body["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     assert body["contents"][1] == {"role": "model", "parts": parts}
+
+
+def test_an_answer_survives_being_kept_as_json_and_pickled(net):
+    """Signatures, raw parts, ids and numbers of any size go back as they came."""
+    parts = (
+        {"text": "I add.", "thought": True},
+        {"executableCode": {"code": "1", "language": "PYTHON"}},
+        {"functionCall": {"id": "x1", "name": "f", "args": {"n": 10**30}}, "thoughtSignature": "c2ln"},
+    )
+    net.post(URL, body=sse(answer(*parts)), content_type="text/event-stream")
+    message = providers.get("gemini", api_key=KEY).send("Hello").message
+    kept = Message.from_dict(json.loads(json.dumps(message.to_dict())))
+    assert kept == message == pickle.loads(pickle.dumps(message))
+    result = Message("tool", ToolResult("x1", "f", "5"))
+    assert contents_of(ASK, kept, result)[1]["parts"] == list(parts)

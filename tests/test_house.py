@@ -32,7 +32,7 @@ LAYERS = {
     "promptstream.turn": 4,
     "promptstream.stream": 5,
     "promptstream.capabilities": 4,
-    "promptstream.fallback": 4,
+    "promptstream.fallback": 5,
     "promptstream.client": 6,
     "promptstream.conversation": 7,
     "promptstream.opening": 8,

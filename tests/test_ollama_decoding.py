@@ -19,6 +19,7 @@ from promptstream.errors import (
     NotFound,
     Overloaded,
     ProtocolError,
+    RateLimited,
     ServerError,
     StreamError,
     Truncated,
@@ -61,7 +62,11 @@ def played(*pieces: bytes, whole: Any = None) -> tuple[Response, StreamError | N
 
 def answered(*lines: Any) -> Response:
     """Give the whole answer that *lines* make, the same in one piece and byte by byte."""
-    body = ndjson(*lines)
+    return answered_by(ndjson(*lines))
+
+
+def answered_by(body: bytes) -> Response:
+    """Give the whole answer that bytes make, the same in one piece and byte by byte."""
     response, error, _ = played(body)
     assert error is None, error
     again, error, _ = played(*(body[at : at + 1] for at in range(len(body))))
@@ -210,6 +215,28 @@ def test_lines_may_end_in_crlf_and_begin_with_a_byte_order_mark():
     """Proxies do both."""
     body = b"\xef\xbb\xbf" + ndjson(said("Hi"), DONE).replace(b"\n", b"\r\n")
     assert played(body)[0].text == "Hi"
+
+
+def test_several_objects_in_one_line_are_lines():
+    """A proxy that eats line ends takes nothing from the answer, nor from a tool call's numbers."""
+    lines = [said("H"), said("i"), called("f", {"n": 2**70}), DONE]
+    for between, end in ((b"", b""), (b" ", b"\n"), (b"\t", b"\r\n")):
+        response = answered_by(between.join(ndjson(each).strip() for each in lines) + end)
+        assert (response.text, response.finish_reason) == ("Hi", "tool_calls")
+        assert response.tool_calls[0].arguments == {"n": 2**70}
+
+
+def test_a_line_of_several_objects_with_one_of_them_cut_is_no_line():
+    """Within the stream it is not of this protocol; at its end it was cut."""
+    glued = ndjson(said("H")).strip() + ndjson(said("i"))[:-8]
+    assert isinstance(played(glued)[1], Truncated)
+    assert isinstance(played(glued + b"\n" + ndjson(DONE))[1], ProtocolError)
+    assert isinstance(played(ndjson(said("H")).strip() + b" and more\n" + ndjson(DONE))[1], ProtocolError)
+
+
+def test_what_follows_the_end_in_the_same_line_is_not_read():
+    """The line that says ``done`` is the last, also where another stands behind it."""
+    assert answered_by(ndjson(said("Hi"), DONE, said("late")).replace(b"\n", b"")).text == "Hi"
 
 
 # Trap 33: tool calls
@@ -432,9 +459,10 @@ def test_an_error_counts_even_beside_a_message_or_the_end():
 
 
 def test_an_error_may_be_an_object_or_empty():
-    """Servers in between use OpenAI's shape; an empty text is still an error."""
-    assert isinstance(failed({"error": {"message": "Too slow.", "type": "rate_limit_error"}})[0], StreamError)
+    """Servers in between use OpenAI's shape; an empty text alone is an error, and beside an answer none."""
+    assert isinstance(failed({"error": {"message": "Too slow.", "type": "rate_limit_error"}})[0], RateLimited)
     assert "no explanation" in str(failed({"error": ""})[0])
+    assert answered(line({"content": "Hi"}, error=""), {**DONE, "error": ""}).text == "Hi"
 
 
 def test_a_model_that_is_not_there_is_to_be_pulled():

@@ -149,7 +149,20 @@ def test_an_address_means_what_ollama_host_means(said, url, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "said", ["http://", "host:port", "host:99999", "a:b:c", "ftp://host", "http://[::1", "http://h/v1", "h:1/api/"]
+    "said",
+    [
+        "http://",
+        "host:port",
+        "host:99999",
+        "a:b:c",
+        "ftp://host",
+        "http://[::1",
+        "http://h/v1",
+        "h:1/api/",
+        "h/api/chat",
+        "h/v1/chat/completions",
+        "h h",
+    ],
 )
 def test_an_address_that_is_none_is_refused(said, monkeypatch):
     """The error names where it was said, and gives an example; nothing is sent."""

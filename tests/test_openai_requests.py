@@ -365,6 +365,31 @@ def test_the_arguments_of_a_call_are_sent_as_the_provider_wrote_them():
     assert arguments() == "{}"
 
 
+@pytest.mark.parametrize(
+    ("raw", "sent"), [('{"a": 12345678901234567890}', '{"a": 12345678901234567890}'), ('{"a": ', "{}"), ("[1]", "{}")]
+)
+def test_arguments_that_are_no_whole_object_are_sent_as_none(raw, sent):
+    """Servers read them, and refuse a history with half of one, whoever made the call."""
+    call = ToolCall("c1", "f", None, raw)
+    assert messages_of(Message("assistant", call))[0]["tool_calls"][0]["function"]["arguments"] == sent
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {1}])
+def test_arguments_that_json_cannot_say_are_a_config_error(value):
+    """A call made by hand is checked as anything else that is sent."""
+    with pytest.raises(ConfigError, match="'f' are not JSON"):
+        messages_of(Message("assistant", ToolCall("c1", "f", {"a": value})))
+
+
+def test_an_image_in_an_answer_is_left_out_with_one_warning():
+    """Only a user's message may hold one; the history stays usable all the same."""
+    dialect = providers.get("openai", api_key=KEY, model="gpt-4o").dialect
+    answer = Message("assistant", ["Here:", Image(data=b"x"), Image(data=b"y")])
+    call = dialect.encode(ChatRequest((Message("user", "Draw."), answer, Message("user", "Again.")), "gpt-4o"))
+    assert call.json["messages"][1] == {"role": "assistant", "content": "Here:"}
+    assert call.warnings == ("an answer's Image was left out: gpt-4o takes it from the user alone.",)
+
+
 def test_an_answer_without_any_part_is_sent_as_empty_text():
     """An assistant's message is never sent as null alone, which servers refuse."""
     assert messages_of(Message("assistant")) == [{"role": "assistant", "content": ""}]
@@ -416,6 +441,8 @@ def test_tools_are_sent_as_functions(body_of):
         ("required", "required"),
         ("weather", {"type": "function", "function": {"name": "weather"}}),
         ({"type": "function", "function": {"name": "weather"}}, {"type": "function", "function": {"name": "weather"}}),
+        ({"type": "function", "name": "weather"}, {"type": "function", "function": {"name": "weather"}}),
+        ({"type": "allowed_tools", "allowed_tools": {}}, {"type": "allowed_tools", "allowed_tools": {}}),
     ],
 )
 def test_a_tool_choice_is_a_word_or_a_function(body_of, choice, sent):
@@ -423,10 +450,24 @@ def test_a_tool_choice_is_a_word_or_a_function(body_of, choice, sent):
     assert body_of(tools=[WEATHER], tool_choice=choice)["tool_choice"] == sent
 
 
-def test_parallel_tools_is_sent_beside_tools_only(body_of):
-    """``parallel_tool_calls`` without tools would be refused."""
+def test_how_tools_are_called_is_sent_beside_tools_only(net, body_of):
+    """``parallel_tool_calls`` and ``tool_choice`` without tools would be refused; that none can be forced is told."""
     assert body_of(tools=[WEATHER], parallel_tools=False)["parallel_tool_calls"] is False
+    assert body_of(extra={"tools": [{}]}, parallel_tools=False)["parallel_tool_calls"] is False
     assert "parallel_tool_calls" not in body_of(parallel_tools=False)
+    with providers.get("openai", api_key=KEY, model="gpt-4o") as provider:
+        for choice, warnings in (("auto", ()), ("none", ()), ("required", 1), ("weather", 1)):
+            response = provider.send("Hello", tool_choice=choice)
+            assert response.warnings == (warnings and ("tool_choice was left out: gpt-4o was given no tools.",))
+            assert "tool_choice" not in json.loads(net.calls[-1].request.body)
+
+
+def test_the_o_series_is_not_told_how_many_tools_to_call(net):
+    """``parallel_tool_calls`` is refused there, whatever its value."""
+    with providers.get("openai", api_key=KEY, model="o4-mini") as provider:
+        response = provider.send("Hello", tools=[WEATHER], parallel_tools=False)
+    assert "parallel_tool_calls" not in json.loads(net.calls[0].request.body)
+    assert response.warnings == ("parallel_tools was left out: o4-mini does not take it.",)
 
 
 # Parameters
@@ -514,23 +555,29 @@ REFUSED = [
     ("gpt-4o", None, set()),
     ("gpt-4.1-mini-2025-04-14", None, set()),
     ("gpt-5-chat-latest", None, set()),
+    ("gpt-35-turbo", None, set()),
     ("ft:gpt-4o:acme", None, set()),
+    ("ft:gpt-4o-mini-2024-07-18:acme::id", None, set()),
+    ("ft:o4-mini-2025-04-16:acme::id", None, SAMPLING | PENALTIES | {"stop"}),
+    ("openai/gpt-5", None, SAMPLING | PENALTIES | {"stop"}),
+    ("openai/gpt-oss-120b", None, set()),
     ("o1", None, SAMPLING | PENALTIES),
     ("o1-mini", None, SAMPLING | PENALTIES),
     ("o3", None, SAMPLING | PENALTIES | {"stop"}),
     ("o4-mini", "low", SAMPLING | PENALTIES | {"stop"}),
-    ("gpt-5", None, SAMPLING | PENALTIES),
-    ("gpt-5-mini", None, SAMPLING | PENALTIES),
-    ("gpt-5-nano-2025-08-07", "minimal", SAMPLING | PENALTIES),
-    ("gpt-5.1", None, PENALTIES),
-    ("gpt-5.1", "none", PENALTIES),
-    ("gpt-5.1", False, PENALTIES),
-    ("gpt-5.1", "high", SAMPLING | PENALTIES),
-    ("gpt-5.4-nano", {"effort": "low"}, SAMPLING | PENALTIES),
-    ("gpt-5.5", None, SAMPLING | PENALTIES),
-    ("gpt-5.6-mini", "none", PENALTIES),
-    ("gpt-6", None, SAMPLING | PENALTIES),
+    ("gpt-5", None, SAMPLING | PENALTIES | {"stop"}),
+    ("gpt-5-mini", None, SAMPLING | PENALTIES | {"stop"}),
+    ("gpt-5-nano-2025-08-07", "minimal", SAMPLING | PENALTIES | {"stop"}),
+    ("gpt-5.1", None, PENALTIES | {"stop"}),
+    ("gpt-5.1", "none", PENALTIES | {"stop"}),
+    ("gpt-5.1", False, PENALTIES | {"stop"}),
+    ("gpt-5.1", "high", SAMPLING | PENALTIES | {"stop"}),
+    ("gpt-5.4-nano", {"effort": "low"}, SAMPLING | PENALTIES | {"stop"}),
+    ("gpt-5.5", None, SAMPLING | PENALTIES | {"stop"}),
+    ("gpt-5.6-mini", "none", PENALTIES | {"stop"}),
+    ("gpt-6", None, SAMPLING | PENALTIES | {"stop"}),
     ("gpt-4o-search-preview", None, {"temperature"}),
+    ("gpt-4o-mini-search-preview-2025-03-11", None, {"temperature"}),
 ]
 
 
@@ -595,6 +642,12 @@ def test_unknown_models_refuse_nothing():
     for model in ("", "my-model", "gpt", "o", "omni-1", "gpt-x", "davinci"):
         assert rules_for(model).refused == {"top_k"}
         assert rules_for(model).system == "system"
+
+
+def test_stream_options_go_with_a_stream_alone(body_of):
+    """Without a stream they are refused, also where ``extra`` says that there is none."""
+    assert "stream_options" not in body_of(extra={"stream": False})
+    assert body_of(extra={"stream_options": {}})["stream_options"] == {}
 
 
 def test_extra_goes_into_the_body_verbatim_and_over_everything(body_of):

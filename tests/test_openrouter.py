@@ -24,7 +24,8 @@ from promptstream.errors import (
     RateLimited,
     StreamError,
 )
-from promptstream.providers.openrouter.answer import amount, assembled
+from promptstream.providers.openai.answer import amount
+from promptstream.providers.openrouter.answer import assembled
 from promptstream.providers.openrouter.dialect import OpenRouterDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest
@@ -165,12 +166,25 @@ def test_it_can_what_the_protocol_has_and_choose_among_models():
         ({"model": "x/0"}, {"model": "y/0", "models": ["a/1"]}, ["y/0", "a/1"]),
         ({}, {"model": "a/1", "models": ("a/1", "b/2", "a/1")}, ["a/1", "b/2"]),
         ({"model": "openrouter/auto"}, {"models": ["a/1"]}, ["openrouter/auto", "a/1"]),
+        ({}, {"model": "openrouter/auto", "models": ["a/1"]}, ["openrouter/auto", "a/1"]),
     ],
 )
 def test_the_models_are_tried_in_the_order_given_a_named_one_first(body_of, made, asked, sent):
     """The default model is nobody's choice and stands in front of no list; one that was named does."""
     body = body_of(made=made, **asked)
     assert (body["model"], body["models"]) == (sent[0], sent)
+
+
+def test_no_model_is_said_to_answer_before_it_does(net):
+    """Beside ``models=`` it is not known which it will be, least of all the default that is not asked."""
+    with providers.get("openrouter", api_key=KEY) as provider:
+        stream = provider.stream("Hello", models=["a/1", "b/2"])
+        assert stream.model is None
+        assert stream.result().model == MODEL
+        with provider.stream("Hello") as stream:
+            assert stream.model == "openrouter/auto"
+        with promptstream.chat(provider=provider, models=["a/1"]) as conv, conv.stream("Hello") as stream:
+            assert stream.model is None
 
 
 def test_without_models_none_are_sent(body_of):
@@ -266,7 +280,7 @@ def test_the_site_is_told_in_headers(net):
         ("none", {"effort": "none"}),
         ({"effort": "low", "exclude": True}, {"effort": "low", "exclude": True}),
         ({"max_tokens": 100, "summary": "auto"}, {"max_tokens": 100, "summary": "auto"}),
-        ({"enabled": False}, {"enabled": False}),
+        ({"enabled": False}, {"effort": "none"}),
         ({"exclude": True}, {"exclude": True}),
     ],
 )

@@ -29,7 +29,7 @@ from promptstream.errors import (
 )
 from promptstream.providers.qwen.dialect import QwenDialect
 from promptstream.providers.qwen.models import BUDGETS, manner_of
-from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.request import Call, ChatRequest, ToolSpec, check_parameters
 from promptstream.values.response import Response
@@ -582,3 +582,21 @@ def test_a_stream_without_a_finish_is_cut():
         with pytest.raises(Truncated) as caught:
             provider.send("Hello")
     assert caught.value.response.text == "Hal"
+
+
+def test_what_an_explicit_cache_cost_and_saved_is_told():
+    """``cache_creation_input_tokens`` is what was written, a part of the prompt like what was read."""
+    details = {"cached_tokens": 2, "cache_creation_input_tokens": 4, "cache_type": "ephemeral"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10, "prompt_tokens_details": details}
+    body = {"model": "m", "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
+    seen = [chunk.usage_seen for chunk in QwenDialect(api_key=KEY).decode_whole(body) if isinstance(chunk, Finish)]
+    assert Usage(9, 1, cached=2, cache_write=4) in seen
+
+
+def test_an_error_in_the_native_shape_is_one_here_too():
+    """Older gateways answer 200, and say in the other protocol's shape what is wrong."""
+    body = {"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "r-1"}
+    for give in (QwenDialect(api_key=KEY).decode_whole(body), QwenDialect(api_key=KEY).decode(iter_sse([sse(body)]))):
+        with pytest.raises(Authentication) as caught:
+            list(give)
+        assert (caught.value.code, caught.value.request_id) == ("InvalidApiKey", "r-1")

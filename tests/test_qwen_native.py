@@ -107,6 +107,24 @@ CUTTINGS: dict[str, Callable[[bytes], list[bytes]]] = {
 }
 
 
+def test_a_terminator_that_a_gateway_adds_ends_the_answer():
+    """OpenAI's ``[DONE]`` is no event of this protocol; what came before it counts, and nothing after it."""
+    response, error, _, finished = decoded(sse(said("Hi", "stop")) + b"data: [DONE]\n\n" + sse(said("late")))
+    assert (error, response.text, response.finish_reason, finished) == (None, "Hi", "stop", True)
+    response, error, _, _ = decoded(sse(said("Hi")) + b"data: [DONE\n\n")
+    assert isinstance(error, ProtocolError)
+
+
+def test_the_finish_reason_may_stand_beside_the_choices():
+    """Older answers have it in the output itself, with or without choices."""
+    body = said("Hi")
+    del body["output"]["choices"][0]["finish_reason"]
+    body["output"] |= {"finish_reason": "stop", "text": None}
+    assert decoded(sse(body))[0].finish_reason == "stop"
+    body["output"] |= {"finish_reason": "null"}
+    assert decoded(sse(body))[0].finish_reason is None
+
+
 @pytest.mark.parametrize("cutting", CUTTINGS)
 def test_incremental_events_add_to_the_answer(cutting):
     """Each holds what is new; "null" is no finish reason; the last usage counts; the end is a reason and EOF."""
@@ -354,11 +372,11 @@ def test_what_says_nothing_is_passed_over(odd):
                 "input_tokens": 20,
                 "output_tokens": 5,
                 "total_tokens": 25,
-                "prompt_tokens_details": {"cached_tokens": 8},
+                "prompt_tokens_details": {"cached_tokens": 8, "cache_creation_input_tokens": 4},
                 "output_tokens_details": {"reasoning_tokens": 3},
                 "image_tokens": 12,
             },
-            Usage(20, 5, cached=8, reasoning=3),
+            Usage(20, 5, cached=8, cache_write=4, reasoning=3),
         ),
         (
             {"input_tokens": True, "output_tokens": -1, "prompt_tokens_details": [], "output_tokens_details": None},

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from promptstream import Message, Reasoning, Text, ToolCall
 from promptstream.client import Provider
 from promptstream.errors import (
+    Authentication,
     ContentFiltered,
     ContextTooLong,
+    InvalidRequest,
     LimitExceeded,
     ProtocolError,
     ProviderError,
@@ -459,7 +461,7 @@ def test_an_incomplete_answer_says_why(details, reason, raw):
         ("context_length_exceeded", ContextTooLong),
         ("server_error", ServerError),
         ("content_filter", ContentFiltered),
-        ("unknown-error", ProviderError),
+        ("odd-code", ProviderError),
     ],
 )
 def test_a_failure_inside_the_stream_is_classified_by_its_code(code, cls):
@@ -570,7 +572,7 @@ def test_deep_json_is_refused():
         '{"type": "response.output_item.done", "item": {"type": "message", "content": [1]}}',
         '{"type": "response.output_text.delta", "delta": 5}',
         '{"type": "response.completed", "response": []}',
-        '{"type": "response.completed", "response": {"output": [null]}}',
+        '{"type": "response.completed", "response": {"output": [1]}}',
     ],
 )
 def test_an_event_of_a_wrong_shape_is_a_protocol_error(event):
@@ -639,3 +641,52 @@ def test_an_unclear_status_on_a_terminal_event_is_its_own():
     for more in ({"response": response("novel")}, {"response": None}, {}):
         assert answer(sse(begun(), delta("Hi"), {"type": "response.completed", **more})).finish_reason == "stop"
     assert isinstance(failure(sse(ended(error={"code": "server_error", "message": "No"}))), ServerError)
+
+
+# What other servers do
+
+
+@pytest.mark.parametrize("data", ["[DONE] ", " [DONE]", '"[DONE]"'])
+def test_a_terminator_in_white_space_or_quotes_is_one(data):
+    """As one alone it ends the answer without a reason; events without data are passed over."""
+    body = sse(begun(), delta("Hi")) + f"data:\n\ndata: {data}\n\n".encode()
+    got = answer(body)
+    assert (got.text, got.finish_reason) == ("Hi", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "cls"),
+    [
+        ({"detail": "Not authenticated"}, Authentication),
+        ({"code": 429, "message": "Not so fast"}, RateLimited),
+        ([{"error": {"code": 400, "message": "Not so"}}], InvalidRequest),
+    ],
+)
+def test_an_error_in_another_servers_shape_is_told(body, cls):
+    """In a stream and in one body alike."""
+    raw = f"data: {json.dumps(body)}\n\n".encode()
+    for error in (failure(whole=body), failure(sse(CREATED) + raw)):
+        assert type(error) is cls
+        assert "Not " in str(error)
+
+
+def test_an_error_event_need_not_be_json():
+    """What an event named error says is what went wrong."""
+    error = failure(sse(begun(), delta("Hi")) + b"event: error\ndata: Internal Server Error\n\n")
+    assert (type(error), error.response.text) == (ServerError, "Hi")
+
+
+def test_what_was_said_at_the_beginning_of_an_item_alone_is_not_lost():
+    """A call announced with its arguments, a message with its text, and never spoken of again, are whole."""
+    got = answer(sse(CREATED, added(0, message("Hi")), added(1, call('{"a": 1}')), ended()))
+    assert (got.text, [each.arguments for each in got.tool_calls]) == ("Hi", [{"a": 1}])
+    got = answer(sse(added(0, call('{"a": 1}')), piece('{"a"', 0), piece(": 1}", 0), ended()))
+    assert [each.raw_arguments for each in got.tool_calls] == ['{"a": 1}']
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_items_under_one_number_that_are_only_said_whole_are_told_apart(index):
+    """Calls and messages without a beginning, all of output_index 0 or none, are as many as they are."""
+    items = [call("{}", 1), call("{}", 2), message("A", 1), message("B", 2)]
+    got = answer(sse(*[done(index, item) for item in items for _ in range(2)], ended()))
+    assert ([each.id for each in got.tool_calls], got.text) == (["call_1", "call_2"], "AB")

@@ -296,6 +296,8 @@ def test_extra_goes_over_everything_and_store_is_then_the_users_matter():
         assert "store" not in body(extra=extra)
         assert body(extra=extra).items() >= extra.items()
     assert body(extra={"text": {"verbosity": "low"}})["text"] == {"verbosity": "low"}
+    both = body(extra={"text": {"verbosity": "low"}}, parameters={"response_format": "json"})
+    assert both["text"] == {"format": {"type": "json_object"}, "verbosity": "low"}
 
 
 def test_an_answer_goes_back_as_the_items_it_came_as():
@@ -538,3 +540,52 @@ def test_the_options_are_those_of_openai_and_stateful(monkeypatch):
     assert "completion" not in dialect.capabilities
     with providers.get("openai", api="responses") as provider, pytest.raises(Unsupported):
         provider.completion("Once")
+
+
+# Of other servers
+
+
+SERVER = "http://127.0.0.1:9/v1"
+
+
+def test_a_server_without_a_key_is_asked_in_this_protocol_too(net, monkeypatch):
+    """provider="compatible", api="responses": no key, no model and no key of OpenAI's; a query stays at the end."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    net.post(f"{SERVER}/responses?v=2", body=sse(said("Hi")), content_type="text/event-stream")
+    with providers.get("compatible", api="responses", base_url=f"{SERVER}?v=2") as provider:
+        response = provider.send("Hello")
+        assert (provider.name, response.text, response.warnings) == ("compatible", "Hi", ())
+        with pytest.raises(Unsupported):
+            provider.completion("Once")
+    assert "Authorization" not in net.calls[0].request.headers
+    assert sent(net) == [{"input": [{"role": "user", "content": "Hello"}], "stream": True, "store": False}]
+
+
+def test_a_compatible_server_knows_itself_what_it_refuses(net):
+    """Every parameter is sent, by this protocol's names; ids of calls stay as that server gave them."""
+    plain = {"temperature": 0.5, "top_p": 0.5, "top_k": 4, "stop": "x", "seed": 1, "presence_penalty": 1.0}
+    net.post(f"{SERVER}/responses", body=sse(said("Hi")), content_type="text/event-stream")
+    history = [Message("user", "a"), Message("assistant", ToolCall("functions.f:0", "f", {}, "{}"))]
+    history.append(Message("tool", ToolResult("functions.f:0", "f", "5")))
+    with providers.get("compatible", api="responses", base_url=SERVER, model="gpt-5", stateful=False) as provider:
+        response = provider.send(history, max_tokens=9, reasoning="minimal", **plain)
+    (made,) = sent(net)
+    assert response.warnings == ()
+    assert {name: made[name] for name in plain} == plain
+    assert (made["max_output_tokens"], made["reasoning"]["effort"]) == (9, "minimal")
+    assert [item.get("call_id") for item in made["input"]] == [None, "functions.f:0", "functions.f:0"]
+
+
+def test_a_compatible_server_must_be_named():
+    """There is no address to fall back to."""
+    with pytest.raises(ConfigError, match="base_url"):
+        providers.get("compatible", api="responses")
+
+
+def test_the_o_series_is_not_told_how_many_tools_to_call():
+    """``parallel_tool_calls`` is refused there; and where there are no tools, none can be forced."""
+    made = call(model="o3", tools=(WEATHER,), parameters={"parallel_tools": False, "tool_choice": "weather"})
+    assert "parallel_tool_calls" not in (made.json or {})
+    assert made.warnings == ("parallel_tools was left out: o3 does not take it.",)
+    made = call(parameters={"tool_choice": "weather"})
+    assert made.warnings == ("tool_choice was left out: gpt-4o was given no tools.",)

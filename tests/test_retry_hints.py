@@ -58,6 +58,10 @@ def openai(code: str | None, kind: str | None = "invalid_request_error", message
         ("Try again in 2 minutes", 120.0),
         ("Please retry after 1 day", 86400.0),
         ("Please try again in 50 milliseconds", 0.05),
+        ("Please wait 12 seconds before retrying.", 12.0),
+        ("Wait for 2m and ask again", 120.0),
+        ("Request was throttled. Expected available in 1 second.", 1.0),
+        ("Please wait before trying again. Limit 5 s", None),
         ("Please try again in 0s.", None),
         ("Please try again in 10.", None),
         ("Please try again in 3 steps", None),
@@ -91,6 +95,7 @@ def test_the_wait_is_read_from_words_where_nothing_else_says_it(text, seconds):
         ({"availability": []}, None),
         ({"metadata": {"retry_after": 2.5}}, 2.5),
         ({"retry_after": 4}, 4.0),
+        ({"estimated_time": 20.5}, 20.5),
     ],
 )
 def test_the_wait_is_read_from_the_body(given, seconds):

@@ -224,4 +224,5 @@ def test_a_script_has_no_wire():
 
 def test_a_script_does_what_its_capabilities_say():
     """Capabilities are a set of words; text completions and models are none of them."""
-    assert providers.Scripted().capabilities == {*"streaming tools reasoning images documents json_schema".split()}
+    words = {"streaming", "tools", "reasoning", "images", "documents", "json_schema"}
+    assert providers.Scripted().capabilities == words

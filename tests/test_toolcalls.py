@@ -102,6 +102,23 @@ def test_a_known_id_on_a_shared_index_continues_its_call():
     assert taken(collected) == [("c1", "f", {"a": 1}), ("c2", "f", {"b": 2})]
 
 
+def test_an_id_of_its_own_for_each_delta_makes_no_calls():
+    """Some versions of vLLM invent an id for every delta: without a name it is the call that its index says."""
+    collected = ToolCalls()
+    for call_id, name, fragment in (("c1", "f", ""), ("c2", None, '{"a"'), ("c3", "", ": 1}"), ("d1", "g", "{}")):
+        delta = collected.add(0, call_id, name, fragment)
+        assert delta.id == ("d1" if name == "g" else "c1")
+    assert taken(collected) == [("c1", "f", {"a": 1}), ("d1", "g", {})]
+
+
+def test_an_index_may_be_written_as_text():
+    """It is a number all the same."""
+    collected = ToolCalls()
+    for index, call_id, fragment in (("0", "c1", "{"), ("1", "c2", "{"), (0, None, "}"), ("1", "", "}")):
+        collected.add(index, call_id, "f", fragment)
+    assert taken(collected) == [("c1", "f", {}), ("c2", "f", {})]
+
+
 def test_the_calls_are_taken_once():
     """A finish reason that is repeated gives no call twice; later deltas begin anew."""
     collected = ToolCalls()
@@ -138,7 +155,7 @@ def test_a_fragment_that_is_no_text_is_written_as_json(fragment, raw):
     assert (call.arguments is None) is (call.problem is not None)
 
 
-@pytest.mark.parametrize("index", [-1, MAX_CALLS, 10**30, 0.0, "0", True, [], {}])
+@pytest.mark.parametrize("index", [-1, MAX_CALLS, 10**30, 0.0, "128", "x", "²", True, [], {}])
 def test_an_index_that_is_none_is_a_protocol_error(index):
     """Whole numbers from 0 to 127, or nothing."""
     with pytest.raises(ProtocolError, match="index"):

@@ -25,14 +25,16 @@ class CompatibleDialect(OpenAIDialect):
     think_tags: ClassVar[bool] = True
 
     def rules(self, model: str) -> Rules:
-        """Refuse nothing: only the server knows what its models take."""
+        """Refuse nothing, since only the server knows what its models take; Mistral's own is known to be strict."""
         host = urlsplit(self.base_url).hostname or ""
-        of_mistral = host == "mistral.ai" or host.endswith(".mistral.ai")
-        return Rules(limit="max_tokens", call_id=_nine_characters if of_mistral else any_id)
+        if host == "mistral.ai" or host.endswith(".mistral.ai"):
+            # A key that it does not know is status 422; the usage comes unasked.
+            return Rules(frozenset({"seed", "top_k"}), limit="max_tokens", usage_asked=False, call_id=_nine_characters)
+        return Rules(limit="max_tokens", call_id=any_id)
 
 
 def _nine_characters(call_id: str) -> str:
     """Give a tool call's id as Mistral's own servers insist on it."""
     if _MISTRAL_ID.fullmatch(call_id):
         return call_id
-    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:9]

@@ -33,8 +33,30 @@ _MAX_ID = 200
 _MAX_READ = 10_000
 """Characters of a message that are searched for what it means."""
 _STATUS = re.compile(r"[1-5][0-9][0-9]", re.ASCII)
+_NO_CODE = re.compile(rf"|0|{_STATUS.pattern}|error|none|null|about:blank|https?:.*", re.ASCII | re.I | re.S)
+"""What stands at the place of a code and is none: a status, a kind of nothing, the address of an explanation."""
+_MESSAGES = (
+    "message",
+    "detail",
+    "error",
+    "msg",
+    "error_msg",
+    "error_message",
+    "error_description",
+    "description",
+    "status_msg",
+    "title",
+)
+"""What servers call their words for people; the first that is there counts."""
 _SAYS_NOTHING = ("", "Provider returned error", "Upstream error", "error")
-_IDENTITIES = ("x-request-id", "request-id", "x-generation-id", "x-dashscope-request-id", "apim-request-id")
+_IDENTITIES = (
+    "x-request-id",
+    "request-id",
+    "x-generation-id",
+    "x-dashscope-request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+)
 _HINTS: dict[type[ProviderError], str] = {
     Authentication: "Check the key.",
     QuotaExceeded: "Waiting does not help: see to the account's credit and quota.",
@@ -87,7 +109,7 @@ def said_error(provider: str, secret: Secret, said: Any, status: int | None = No
     status = status if status is not None else read.status
     cls = read.verdict or classify(status, read.codes, read.message)
     code = _clean(secret.scrub(read.codes[0]), _MAX_CODE) if read.codes else ""
-    text = _clean(secret.scrub(read.message), MAX_TEXT) or "no explanation"
+    text = _clean(secret.scrub(read.message or _quoted(said, read)), MAX_TEXT) or "no explanation"
     where = ", ".join(filter(None, (f"status {status}" if status else "", code)))
     hint = _HINTS.get(cls, "")
     retryable = is_temporary(cls, status, read.message) if read.retryable is None else read.retryable
@@ -130,16 +152,18 @@ def _read(said: Any) -> _Said:
     if isinstance(error, list) and error:
         error = error[0]
     if isinstance(error, str):
-        return _read_object({**outer, "message": _joined(error, outer.get("message"))}, outer)
+        return _read_object({**outer, "message": _joined(error, _words_in({**outer, "error": None}))}, outer)
     return _read_object(error if isinstance(error, dict) else outer, outer)
 
 
 def _opened(said: Any) -> Any:
-    """Take away what stands around a body: Gemini's list of one, the ``response`` of Responses' events."""
+    """Take away what stands around a body: Gemini's list of one, Responses' ``response``, MiniMax's ``base_resp``."""
     if isinstance(said, list) and said:
         said = said[0]
-    if isinstance(said, dict) and isinstance(inner := said.get("response"), dict) and inner.get("error"):
-        return inner
+    if isinstance(said, dict):
+        for name, sign in (("response", "error"), ("base_resp", "status_code")):
+            if _dict(said, name).get(sign):
+                return said[name]
     return said
 
 
@@ -154,15 +178,13 @@ def _read_object(error: dict[str, Any], outer: dict[str, Any]) -> _Said:
         _status(error, outer),
         _text(outer, "request_id") or _text(error, "request_id") or None,
         retry_in(error, message),
-        _flag(_dict(error, "availability"), "retryable"),
+        next((said for place in (_dict(error, "availability"), error) if (said := _flag(place)) is not None), None),
         _verdict(error, metadata),
     )
 
 
 def _message(error: dict[str, Any], metadata: dict[str, Any]) -> str:
-    message = error.get("message") or error.get("detail") or error.get("error_msg") or ""
-    if not isinstance(message, str):
-        message = str(message)
+    message = _words_in(error)
     if message.strip().rstrip(".") not in _SAYS_NOTHING:
         return message
     # OpenRouter: what the upstream provider said is in metadata.
@@ -176,36 +198,52 @@ def _upstream(metadata: dict[str, Any]) -> str:
     if isinstance(raw, str) and raw.lstrip()[:1] in ("{", "["):
         parsed = _parsed(raw)
         raw = raw if parsed is None else parsed
-    if isinstance(raw, (dict, list)) and raw:
-        raw = _message(_innermost(raw), {}) or str(raw)
-    if isinstance(raw, str) and raw.strip():
-        return raw.strip()
+    if isinstance(raw, (str, dict, list)) and (words := _words(raw).strip()):
+        return words
     earlier = metadata.get("previous_errors")
     last = earlier[-1] if isinstance(earlier, list) and earlier else None
     return _text(last, "message") if isinstance(last, dict) else ""
 
 
-def _innermost(raw: Any) -> dict[str, Any]:
-    outer = _opened(raw)
-    if not isinstance(outer, dict):
-        return {}
-    inner = outer.get("error")
-    return inner if isinstance(inner, dict) else {"message": inner} if isinstance(inner, str) else outer
+def _quoted(said: Any, read: _Said) -> str:
+    """Give the whole object, where nothing in it is known by its name."""
+    return str(said) if isinstance(said, dict) and any(said.values()) and not read.codes else ""
+
+
+def _words_in(place: dict[str, Any]) -> str:
+    """Give what *place* says to people, under the first of the names that servers have for it."""
+    return next((words for name in _MESSAGES if (words := _words(place.get(name)))), "")
+
+
+def _words(value: Any) -> str:
+    """Give a text, or the texts inside an object or a list: FastAPI's says of each what is wrong where."""
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_words, value)))
+    if isinstance(value, dict) and value:
+        where = value.get("loc")
+        place = f"{'.'.join(map(str, where))}: " if isinstance(where, list) else ""
+        return place + (_words_in(value) or str(value))
+    return "" if not value or value is True else str(value)
 
 
 def _codes(error: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
-    """Give every word for what happened, the provider's own code first."""
+    """Give every word, or number of its own, for what happened, the provider's own code first."""
     for place, name in (
         (error, "code"),
+        (error, "error_code"),
+        (error, "status_code"),
         (error, "error_type"),
         (metadata, "error_type"),
         (error, "type"),
         (error, "status"),
+        (error, "reason"),
         (_dict(error, "availability"), "code"),
         (metadata, "provider_code"),
     ):
-        code = _text(place, name)
-        if code and code != "error" and not _STATUS.fullmatch(code):
+        code = place.get(name)
+        if isinstance(code, int) and not isinstance(code, bool):
+            code = str(code)
+        if isinstance(code, str) and not _NO_CODE.fullmatch(code):
             yield code
     for detail in _details(error):
         if reason := _text(detail, "reason"):
@@ -214,7 +252,7 @@ def _codes(error: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
 
 def _status(error: dict[str, Any], outer: dict[str, Any]) -> int | None:
     for place in (error, outer):
-        for name in ("status_code", "http_status", "code", "status"):
+        for name in ("status_code", "http_status", "statusCode", "code", "status"):
             value = place.get(name)
             if isinstance(value, str) and _STATUS.fullmatch(value):
                 value = int(value)
@@ -254,8 +292,8 @@ def _text(place: dict[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _flag(place: dict[str, Any], name: str) -> bool | None:
-    value = place.get(name)
+def _flag(place: dict[str, Any]) -> bool | None:
+    value = place.get("retryable")
     return value if isinstance(value, bool) else None
 
 

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from promptstream.errors import ConfigError
+from promptstream.errors import ConfigError, LimitExceeded, ProtocolError
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, ToolCall
+from promptstream.wire.jsontext import loads
 
 
 def rename(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -59,7 +60,22 @@ def portable_id(call_id: str, longest: int = 64) -> str:
 
 
 def arguments_text(call: ToolCall) -> str:
-    """Give a call's arguments as JSON text: the provider's own where there is one, so numbers and order stay."""
-    if call.raw_arguments.strip():
-        return call.raw_arguments
-    return json.dumps(call.arguments or {}, ensure_ascii=False)
+    """Give a call's arguments as JSON text: the provider's own where there is one, so numbers and order stay.
+
+    Arguments that never became a whole object are none: servers read them, and refuse a history with half of one.
+
+    Raises:
+        ConfigError: they hold what JSON cannot say.
+    """
+    raw = call.raw_arguments
+    if call.arguments is None:
+        try:
+            return raw if isinstance(loads(raw), dict) else "{}"
+        except (ProtocolError, LimitExceeded):
+            return "{}"
+    if raw.strip():
+        return raw
+    try:
+        return json.dumps(call.arguments, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"The arguments of a call of {call.name!r:.80} are not JSON: {error}.") from None

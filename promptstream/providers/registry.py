@@ -33,8 +33,8 @@ class Entry:
     models: str = ""
     """A regular expression of model names that are unmistakably its own."""
     url_variable: str = ""
-    host: str = ""
-    """The vendor's own host (and those below it), the only one that a key from the environment goes to unasked."""
+    hosts: tuple[str, ...] = ()
+    """The vendor's own hosts (and those below them), the only ones that a key from the environment goes to unasked."""
     apis: Mapping[str, str] = attrs.field(factory=dict)
     """The factories of other protocols it speaks, by what ``api=`` calls them."""
     notes: str = ""
@@ -59,7 +59,7 @@ BUILT_IN: dict[str, Entry] = {
         keys=("OPENAI_API_KEY",),
         models=r"(gpt-\d|o\d(-|$)|chatgpt-|ft:)[^/]*$",
         url_variable="OPENAI_BASE_URL",
-        host="api.openai.com",
+        hosts=("api.openai.com",),
         apis={"responses": f"{_DIALECTS}.openai.responses:ResponsesDialect"},
         notes='Chat Completions; Responses by api="responses"',
     ),
@@ -68,7 +68,7 @@ BUILT_IN: dict[str, Entry] = {
         keys=("ANTHROPIC_API_KEY",),
         models=r"claude-[^/]*$",
         url_variable="ANTHROPIC_BASE_URL",
-        host="api.anthropic.com",
+        hosts=("api.anthropic.com",),
         notes="Messages, typed events; thinking goes back signed",
     ),
     "gemini": Entry(
@@ -76,22 +76,22 @@ BUILT_IN: dict[str, Entry] = {
         keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         models=r"(models/)?gemini-[^/]*$",
         url_variable="GOOGLE_GEMINI_BASE_URL",
-        host="generativelanguage.googleapis.com",
+        hosts=("generativelanguage.googleapis.com",),
         notes="streamGenerateContent; thought signatures go back",
     ),
     "openrouter": Entry(
         f"{_DIALECTS}.openrouter:OpenRouterDialect",
         keys=("OPENROUTER_API_KEY",),
-        models=r"~?[\w.-]+/[\w.-]+(:\w+)?$",
+        models=r"(?!models/|tunedModels/)~?[\w.-]+/[\w.-]+(:\w+)?$",
         url_variable="OPENROUTER_BASE_URL",
-        host="openrouter.ai",
+        hosts=("openrouter.ai",),
         notes="chat and text completions of many vendors; models=[…], routing, cost from the wire",
     ),
     "ollama": Entry(
         f"{_DIALECTS}.ollama:OllamaDialect",
         models=r"[\w.-]+:[\w.-]+$",
         url_variable="OLLAMA_HOST",
-        host="ollama.com",
+        hosts=("ollama.com",),
         notes="/api/chat and /api/generate of an Ollama server; needs a model",
     ),
     "qwen": Entry(
@@ -99,13 +99,19 @@ BUILT_IN: dict[str, Entry] = {
         keys=("DASHSCOPE_API_KEY",),
         models=r"(qwen[\d.]*|qwq|qvq)(-\w+)*-(max|plus|turbo|flash|long)\b",
         url_variable="DASHSCOPE_HTTP_BASE_URL",
-        host="aliyuncs.com",
+        hosts=(
+            "dashscope.aliyuncs.com",
+            "dashscope-intl.aliyuncs.com",
+            "dashscope-us.aliyuncs.com",
+            "maas.aliyuncs.com",
+        ),
         apis={"native": f"{_DIALECTS}.qwen.native:QwenNativeDialect"},
         notes='DashScope, compatible mode, region="cn", "intl", …; its own protocol by api="native"',
     ),
     "compatible": Entry(
         f"{_DIALECTS}.compatible:CompatibleDialect",
-        notes="any server that speaks OpenAI's Chat Completions; needs base_url",
+        apis={"responses": f"{_DIALECTS}.openai.responses:CompatibleResponsesDialect"},
+        notes='any server that speaks OpenAI\'s Chat Completions, or Responses by api="responses"; needs base_url',
     ),
     "local": Entry(f"{_DIALECTS}.local.dialect:LocalDialect", notes="a small real model on this machine"),
     "scripted": Entry(f"{_DIALECTS}.scripted:ScriptedDialect", notes="plays a script, for tests"),
@@ -133,8 +139,9 @@ def get(name: str, /, *args: Any, **options: Any) -> Provider:
 
     Args:
         name: openai, anthropic, gemini, openrouter, ollama, qwen, compatible, local, scripted, or a registered name.
-        options: ``api_key``, ``model``, ``base_url``, ``headers``, ``api`` (openai: "responses", qwen: "native");
-            what the provider takes besides; for the wire ``timeout``, ``retry``, ``verify``, ``cert``, ``proxies``.
+        options: ``api_key``, ``model``, ``base_url``, ``headers``, ``api`` (openai, compatible: "responses",
+            qwen: "native"); what the provider takes besides; for the wire ``timeout``, ``retry``, ``verify``,
+            ``cert``, ``proxies``.
 
     Raises:
         ProviderNotFound: no provider has that name.
@@ -197,10 +204,8 @@ def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambd
         MissingKey: nothing is configured; the text lists what could be.
         ConfigError: the key's vendor has another base URL in the environment than its own host.
     """
-    if model:
-        for name, entry in BUILT_IN.items():
-            if entry.models and re.match(entry.models, model, re.IGNORECASE):
-                return _kept_at_home(name, f"the model {model} is {name}'s")
+    if model and (owner := _owner(model)) is not None:
+        return _kept_at_home(owner, f"the model {model} is {owner}'s")
     for name, entry in BUILT_IN.items():
         for key in entry.keys:
             if os.environ.get(key):
@@ -219,14 +224,22 @@ def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambd
     )
 
 
+def _owner(model: str) -> str | None:
+    """Give the provider whose *model* it unmistakably is."""
+    for name, entry in BUILT_IN.items():
+        if entry.models and re.match(entry.models, model, re.IGNORECASE):
+            return name
+    return None
+
+
 def _kept_at_home(name: str, reason: str) -> Choice:
     entry = BUILT_IN[name]
     url = os.environ.get(entry.url_variable)
     if not any(os.environ.get(key) for key in entry.keys):
         return Choice(name, reason)  # nothing that could be given away
-    host = (_host(url) if url else None) or entry.host
+    host = (_host(url) if url else None) or entry.hosts[0]
     clear = url is not None and url.startswith("http://")
-    at_home = host == entry.host or host.endswith(f".{entry.host}")
+    at_home = any(host == own or host.endswith(f".{own}") for own in entry.hosts)
     if (not at_home or clear) and not is_loopback(host):
         raise ConfigError(
             f"{entry.url_variable} points to {'http://' if clear else ''}{host}. "
@@ -239,10 +252,9 @@ def _unnamed(given: dict[str, Any], model: str | None) -> str:
     if "base_url" in given:
         given.setdefault("api_key", "")  # a key from the environment goes only where its provider is named
         return "compatible"
-    choice = choose(model)
-    if "api_key" in given and choice.name == "local":
+    if "api_key" in given and (model is None or _owner(model) is None):
         raise ConfigError("api_key= does not say whose key it is; name its provider, such as provider='openai'.")
-    return choice.name
+    return choose(model).name
 
 
 def _host(url: str) -> str | None:

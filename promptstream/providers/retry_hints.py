@@ -11,21 +11,18 @@ _PART = r"[0-9]+(?:\.[0-9]+)?\s*(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mi
 _LENGTH = rf"(?:{_PART}\s*)+"  # as Go writes durations the parts touch: 6m0s
 _NUMBERS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(milli|ms|[smhd])")
 _WHOLE = re.compile(_LENGTH, re.I)
-_WORDS = re.compile(rf"(?:try again|retry)(?: again)?(?: in| after) ({_LENGTH})", re.I)
+_WORDS = re.compile(rf"(?:(?:try again|retry|available)(?: in| after)|wait(?: for)?) ({_LENGTH})", re.I)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Give the seconds that Retry-After (RFC 9110 section 10.2.3) or retry-after-ms ask for, above 0, or None."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) * scale
-        except ValueError:
+        value = headers.get(name, "")
+        seconds = _seconds(value.partition(",")[0].strip())  # a header that came twice is one, with a comma
+        if seconds is None:
             seconds = _until(value)
-        if (sensible := _sensible(seconds)) is not None:
-            return sensible
+        if seconds is not None:
+            return seconds * scale
     return None
 
 
@@ -34,6 +31,8 @@ def retry_in(error: Mapping[str, Any], message: str) -> float | None:
     for place in (error, error.get("availability"), error.get("metadata")):
         if isinstance(place, Mapping) and (seconds := _seconds(place.get("retry_after"))) is not None:
             return seconds
+    if (seconds := _seconds(error.get("estimated_time"))) is not None:  # until Hugging Face has loaded a model
+        return seconds
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, Mapping) and (seconds := _seconds(detail.get("retryDelay"))) is not None:
@@ -63,7 +62,8 @@ def _sensible(seconds: float) -> float | None:
     return float(seconds) if 0 < seconds < 1e9 else None
 
 
-def _until(date: str) -> float:
+def _until(date: str) -> float | None:
+    """Give the seconds until an HTTP date that is to come."""
     from datetime import datetime, timezone
     from email.utils import parsedate_to_datetime
 
@@ -71,6 +71,6 @@ def _until(date: str) -> float:
         until = parsedate_to_datetime(date)
         if until.tzinfo is None:  # the asctime form, which is UTC (RFC 9110 section 5.6.7)
             until = until.replace(tzinfo=timezone.utc)
-        return (until - datetime.now(timezone.utc)).total_seconds()
+        return _sensible((until - datetime.now(timezone.utc)).total_seconds())
     except (ValueError, TypeError, OverflowError):
-        return 0.0
+        return None

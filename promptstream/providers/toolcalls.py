@@ -13,6 +13,7 @@ from promptstream.values.surrogates import mend
 from promptstream.wire.jsontext import loads_exact
 
 MAX_CALLS = 128
+_NUMBER = re.compile(r"\d{1,3}", re.ASCII)
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -44,27 +45,29 @@ class ToolCalls:
             ProtocolError: the index is not a whole number from 0 to 127, or there are too many calls.
         """
         call_id = call_id if isinstance(call_id, str) else ""
-        call = self._find(index, call_id)
-        if call_id:
-            call.id = call_id
-        if isinstance(name, str) and name and not call.name:
-            call.name = name
+        name = name if isinstance(name, str) else ""
+        call = self._find(index, call_id, name)
+        call.id = call.id or call_id
+        call.name = call.name or name
         text = fragment if isinstance(fragment, str) else "" if fragment is None else _dumps(fragment)
         if text:
             call.pieces.append(text)
         return ToolCall(call.id, call.name, None, mend(text))
 
-    def _find(self, index: Any, call_id: str) -> _Open:
+    def _find(self, index: Any, call_id: str, name: str) -> _Open:
         known = [call for call in self._calls if call.id == call_id] if call_id else []
         if index is None:
             known = known or ([] if call_id else self._calls[-1:])
             return known[-1] if known else self._open()
+        if isinstance(index, str) and _NUMBER.fullmatch(index):
+            index = int(index)
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < MAX_CALLS:
             raise ProtocolError(
                 f"A tool call has index {index!r:.40}; it must be 0 to {MAX_CALLS - 1}.", phase="decode"
             )
         call = self._by_index.get(index)
-        if call is None or (call_id and call.id and call_id != call.id):
+        other = call is not None and call_id and call.id and call_id != call.id
+        if call is None or (other and (name or known)):  # another id alone is vLLM's, which makes one for each delta
             call = self._by_index[index] = known[-1] if known else self._open()
         return call
 

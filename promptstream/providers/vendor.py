@@ -87,7 +87,7 @@ class VendorDialect:
     def address(self, path: str) -> str:
         """Give the URL of *path* below the base URL, whose query (Azure's ``?api-version=…``) stays at the end."""
         base, mark, query = self.base_url.partition("?")
-        return f"{base.rstrip('/')}{path}{mark}{query}"
+        return f"{base.rstrip('/')}{path}{'&' if mark and '?' in path else mark}{query}"
 
     def decode_models(self, body: Any) -> list[ModelInfo]:
         """Turn the list of models into values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import attrs
@@ -34,12 +35,12 @@ class Effort:
             return None
         if value is True:
             return cls()
-        if value is False or value == "none" or (value == 0 and isinstance(value, int)):
+        if value is False:
             return cls("none")
         if isinstance(value, str) and value in LEVELS:
             return cls(value)
-        if isinstance(value, int) and value > 0:
-            return cls(budget=value)
+        if isinstance(value, Integral) and (tokens := int(value)) >= 0:  # an integer of numpy's, too
+            return cls(budget=tokens) if tokens else cls("none")
         if isinstance(value, Mapping):
             return cls._of_dict(value)
         hint = nearest(value, LEVELS) if isinstance(value, str) else ""
@@ -51,6 +52,8 @@ class Effort:
     def _of_dict(cls, value: Mapping[str, Any]) -> Effort:
         options = dict(value)
         level, budget = options.pop("effort", None), options.pop("max_tokens", None)
+        if options.get("enabled") is False and level is None and budget is None:  # as OpenRouter has it
+            return cls("none")
         if level is not None and budget is not None:
             raise ValueError("reasoning= has both 'effort' and 'max_tokens'; give one of them.")
         inner = cls.of(budget if level is None else level)

@@ -45,14 +45,25 @@ class Format:
 
     @classmethod
     def _of_dict(cls, wanted: Mapping[str, Any]) -> Format | None:
-        kind, inner = wanted.get("type"), wanted.get("json_schema")
+        kind, inner, raw = wanted.get("type"), wanted.get("json_schema"), wanted
         if kind == "text":
             return None
-        if kind == "json_object":
-            return cls()
+        if kind == "json_object":  # with a schema in it for llama.cpp and who follows it
+            schema = wanted.get("schema")
+            return cls(schema if isinstance(schema, Mapping) else None, raw=wanted if len(wanted) > 1 else None)
+        if kind == "json_schema" and inner is None and isinstance(wanted.get("schema"), Mapping):
+            inner = {key: value for key, value in wanted.items() if key != "type"}  # flat, as Responses has it
+            raw = {"type": kind, "json_schema": inner}
         if kind == "json_schema" and isinstance(inner, Mapping) and isinstance(inner.get("schema"), Mapping):
-            return cls(inner["schema"], _name(inner.get("name")), inner.get("strict"), wanted)
+            return cls(inner["schema"], _name(inner.get("name")), inner.get("strict"), raw)
+        if kind in ("object", "array") or "properties" in wanted:  # no form of any provider: the schema itself
+            return cls(wanted, _name(wanted.get("title")))
         return cls(raw=wanted)
+
+    @property
+    def is_json(self) -> bool:
+        """True where the answer is to be JSON; of a form that only the provider knows, where it says so."""
+        return self.raw is None or self.schema is not None or str(self.raw.get("type")).startswith("json")
 
 
 def _name(title: Any) -> str:

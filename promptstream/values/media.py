@@ -7,11 +7,17 @@ _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
-    (b"BM", "image/bmp"),
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
     (b"%PDF-", "application/pdf"),
 )
+_BRANDS = {
+    b"ftypheic": "image/heic",
+    b"ftypheix": "image/heic",
+    b"ftypmif1": "image/heic",
+    b"ftypavif": "image/avif",
+}
+"""Of ISO base media files: what they begin with, after four bytes."""
 _TEXTS = {".md": "text/markdown", ".markdown": "text/markdown", ".csv": "text/csv", ".txt": "text/plain"}
 
 
@@ -20,8 +26,10 @@ def media_type(data: bytes | None, name: str | None = None) -> str | None:
     if data is not None:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return "image/webp"
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-            return "image/heic"
+        if data[4:12] in _BRANDS:
+            return _BRANDS[data[4:12]]
+        if data[:2] == b"BM" and data[6:10] == b"\0\0\0\0":  # reserved; many a text begins with these letters
+            return "image/bmp"
         for magic, kind in _MAGIC:
             if data.startswith(magic):
                 return kind
@@ -31,6 +39,11 @@ def media_type(data: bytes | None, name: str | None = None) -> str | None:
 
         return _TEXTS.get(splitext(name)[1].lower()) or guess_type(name)[0]
     return None
+
+
+def is_data_url(text: str) -> bool:
+    """Tell whether *text* is an address that holds what it names."""
+    return text[:5].lower() == "data:"
 
 
 def read_data_url(url: str) -> tuple[bytes, str | None]:
@@ -43,10 +56,10 @@ def read_data_url(url: str) -> tuple[bytes, str | None]:
     from urllib.parse import unquote_to_bytes
 
     head, comma, text = url.partition(",")
-    if not comma or not head.startswith("data:"):
+    if not comma or not is_data_url(head):
         raise ValueError(f"{url[:40]!r} is no data: address.")
-    kind, *options = head.removeprefix("data:").split(";")
+    kind, *options = head[len("data:") :].split(";")
     data = unquote_to_bytes(text)
     if "base64" in options:
-        data = b64decode(data, validate=True)
-    return data, kind or None
+        data = b64decode(b"".join(data.split()), validate=True)  # long ones are often written over several lines
+    return data, kind.strip().lower() or None

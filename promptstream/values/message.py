@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from promptstream.values.media import media_type, read_data_url
+from promptstream.values.media import is_data_url, media_type, read_data_url
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -20,9 +20,32 @@ def _read_file(path: str | PathLike[str]) -> tuple[bytes, str | None]:
     return data, media_type(data, fspath(path))
 
 
+def _string(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(instance).__name__}.{attribute.name} is {value!r:.80}; give a string.")
+
+
+def _address(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _string(instance, attribute, value)
+
+
+def _bytes(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, (bytes, type(None))):
+        raise TypeError(f"{type(instance).__name__}.data is a {type(value).__name__}; give bytes, or a data: address.")
+
+
+def _as_bytes(value: Any) -> Any:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _sized(data: bytes | None) -> str:
+    return "None" if data is None else f"<{len(data)} bytes>"
+
+
 def _unfold_data_url(part: Image | Document) -> None:
     """Turn a ``data:`` address into the bytes it is: most providers want those by themselves."""
-    if part.url is not None and part.url.startswith("data:"):
+    if part.url is not None and is_data_url(part.url):
         data, kind = read_data_url(part.url)
         for name, value in (("url", None), ("data", data), ("media_type", part.media_type or kind)):
             object.__setattr__(part, name, value)  # frozen from here on
@@ -33,7 +56,7 @@ class Text:
     """Carry plain text."""
 
     type: ClassVar[str] = "text"
-    text: str
+    text: str = attrs.field(validator=_string)
     metadata: Mapping[str, Any] | None = None
     """Opaque provider data, keyed by provider, echoed back in the next turn."""
 
@@ -43,7 +66,7 @@ class Reasoning:
     """Carry what the model thought before it answered."""
 
     type: ClassVar[str] = "reasoning"
-    text: str
+    text: str = attrs.field(validator=_string)
     metadata: Mapping[str, Any] | None = None
 
 
@@ -52,8 +75,8 @@ class Image:
     """Carry an image, by URL or as bytes with its media type."""
 
     type: ClassVar[str] = "image"
-    url: str | None = None
-    data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data)} bytes>" if data else "None")
+    url: str | None = attrs.field(default=None, validator=_address)
+    data: bytes | None = attrs.field(default=None, converter=_as_bytes, validator=_bytes, repr=_sized)
     media_type: str | None = None
     detail: str | None = None
     metadata: Mapping[str, Any] | None = None
@@ -80,8 +103,8 @@ class Document:
     """Carry a document (PDF, plain text), by URL or as bytes with its media type."""
 
     type: ClassVar[str] = "document"
-    url: str | None = None
-    data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data)} bytes>" if data else "None")
+    url: str | None = attrs.field(default=None, validator=_address)
+    data: bytes | None = attrs.field(default=None, converter=_as_bytes, validator=_bytes, repr=_sized)
     media_type: str | None = None
     name: str | None = None
     metadata: Mapping[str, Any] | None = None
@@ -121,22 +144,22 @@ class ToolResult:
     """Answer a tool call."""
 
     type: ClassVar[str] = "tool_result"
-    call_id: str
-    name: str
-    content: str
+    call_id: str = attrs.field(validator=_string)
+    name: str = attrs.field(validator=_string)
+    content: str = attrs.field(validator=_string)
     error: bool = False
     metadata: Mapping[str, Any] | None = None
 
 
 Part = Text | Reasoning | Image | Document | ToolCall | ToolResult
-_PART_TYPES = (Text, Reasoning, Image, Document, ToolCall, ToolResult)
-PARTS: dict[str, type[Part]] = {part.type: part for part in _PART_TYPES}
+PART_TYPES = (Text, Reasoning, Image, Document, ToolCall, ToolResult)
+PARTS: dict[str, type[Part]] = {part.type: part for part in PART_TYPES}
 
 
 def _parts(value: str | Part | Iterable[str | Part]) -> tuple[Part, ...]:
     if isinstance(value, str):
         return (Text(value),) if value else ()
-    if isinstance(value, _PART_TYPES):
+    if isinstance(value, PART_TYPES):
         return (value,)
     if isinstance(value, Mapping):
         raise TypeError(f"{dict(value)!r:.80} is not a part of a message; promptstream.Message.from_dict reads dicts.")
@@ -146,9 +169,9 @@ def _parts(value: str | Part | Iterable[str | Part]) -> tuple[Part, ...]:
 def _part(value: object) -> Part:
     if isinstance(value, str):
         return Text(value)
-    if isinstance(value, _PART_TYPES):
+    if isinstance(value, PART_TYPES):
         return value
-    names = ", ".join(part.__name__ for part in _PART_TYPES)
+    names = ", ".join(part.__name__ for part in PART_TYPES)
     raise TypeError(f"{value!r:.80} is not a part of a message; give a string or one of {names}.")
 
 
@@ -203,7 +226,9 @@ class Message:
         try:
             if "parts" in data:
                 return cls(data["role"], [part_from_dict(part) for part in data["parts"]], data.get("finish_reason"))
-            return _from_plain(data)
+            from promptstream.values.plain import read_plain  # which imports the values here
+
+            return read_plain(data)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"a message cannot be read ({type(error).__name__}: {error}): {data!r:.80}") from None
 
@@ -234,62 +259,19 @@ def part_from_dict(data: Mapping[str, Any]) -> Part:
     if isinstance(fields.get("data"), str):
         from base64 import b64decode
 
-        fields["data"] = b64decode(fields["data"])
+        fields["data"] = b64decode(fields["data"], validate=True)
     try:
-        return PARTS[kind](**fields)
+        part = PARTS[kind](**fields)
     except TypeError as error:
-        raise ValueError(f"a {kind} part cannot be read: {error}") from None
+        raise ValueError(f"a part of type {kind} cannot be read: {error}") from None
+    if isinstance(part, ToolCall):
+        _check_call(part)
+    return part
 
 
-_PLAIN_KEYS = {"role", "content", "name", "tool_call_id", "tool_calls", "refusal", "reasoning_content", "reasoning"}
-
-
-def _from_plain(data: Mapping[str, Any]) -> Message:
-    """Read a Chat Completions message, the shape that most code has at hand."""
-    # What is empty says nothing: vendors' own messages carry many such keys.
-    if unknown := sorted(key for key in set(data) - _PLAIN_KEYS if data[key] not in (None, [], {}, "")):
-        raise ValueError(f"a plain message has 'role' and 'content'; {unknown[0]!r} is not understood.")
-    content = data.get("content")
-    if data["role"] == "tool":
-        if not isinstance(content, str):
-            raise ValueError("a tool message's 'content' is a string.")
-        return Message("tool", ToolResult(data.get("tool_call_id", ""), data.get("name", ""), content))
-    if isinstance(content, Mapping):
-        raise ValueError("a message's 'content' is a string or a list of parts, not a dict.")
-    parts: list[Part] = list(_parts(content)) if isinstance(content, str) else [_plain_part(p) for p in content or ()]
-    if thoughts := data.get("reasoning_content") or data.get("reasoning"):
-        parts.insert(0, Reasoning(thoughts))
-    if refusal := data.get("refusal"):
-        parts.append(Text(refusal))
-    for call in data.get("tool_calls") or ():
-        parts.append(_plain_call(call))
-    return Message("system" if data["role"] == "developer" else data["role"], parts)
-
-
-def _plain_part(part: Any) -> Part:
-    if not isinstance(part, Mapping):
-        return _part(part)
-    kind = part.get("type")
-    if kind == "text":
-        return Text(part["text"])
-    if kind == "image_url":
-        image = part["image_url"]
-        return Image(url=image) if isinstance(image, str) else Image(url=image["url"], detail=image.get("detail"))
-    if kind in PARTS:
-        return part_from_dict(part)
-    raise ValueError(
-        f"a content part of type {kind!r} is not understood; give text, image_url or promptstream's parts."
-    )
-
-
-def _plain_call(call: Mapping[str, Any]) -> ToolCall:
-    import json  # rare: only when a history comes as plain dicts
-
-    function = call.get("function", {})
-    raw = function.get("arguments") or "{}"
-    try:
-        arguments = json.loads(raw)
-    except ValueError:
-        arguments = None
-    problem = None if isinstance(arguments, dict) else "the arguments are not one JSON object"
-    return ToolCall(call.get("id", ""), function.get("name", ""), arguments if problem is None else None, raw, problem)
+def _check_call(call: ToolCall) -> None:
+    # Here and not by validators, which a call would run again for every delta of its arguments.
+    if not all(isinstance(text, str) for text in (call.id, call.name, call.raw_arguments)):
+        raise ValueError("a tool call's id, name and raw_arguments are strings.")
+    if not isinstance(call.arguments, (dict, type(None))):
+        raise ValueError(f"a tool call's arguments are a dict or None, not {call.arguments!r:.80}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypedDict
 
 import attrs
@@ -20,11 +21,11 @@ class Parameters(TypedDict, total=False):
     max_tokens: int
     top_p: float
     top_k: int
-    stop: str | list[str]
+    stop: str | list[str] | tuple[str, ...]
     seed: int
     frequency_penalty: float
     presence_penalty: float
-    tool_choice: str
+    tool_choice: str | dict[str, Any]
     parallel_tools: bool
     response_format: str | dict[str, Any]
     schema: dict[str, Any]
@@ -34,6 +35,7 @@ class Parameters(TypedDict, total=False):
 PARAMETERS = tuple(Parameters.__annotations__)
 _NUMBERS = {"temperature", "top_p", "frequency_penalty", "presence_penalty"}
 _INTEGERS = {"max_tokens", "top_k", "seed"}
+_FORMS = {"response_format", "schema"}
 
 
 def check_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,12 +54,24 @@ def check_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None:
             continue
+        value = _plain_number(value)
         if (wanted := _wanted(name, value)) is not None:
             raise TypeError(f"{name}={value!r:.80}: give {wanted}.")
         checked[name] = value
     Effort.of(checked.get("reasoning"))
     Format.of(checked)
     return checked
+
+
+def merge_parameters(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give *base*, checked before, with *given* over it; a form of the answer replaces whichever was asked for.
+
+    Raises:
+        TypeError, ValueError: as :func:`check_parameters`.
+    """
+    checked = check_parameters(given)
+    replaced = _FORMS if _FORMS & checked.keys() else ()
+    return {name: value for name, value in base.items() if name not in replaced} | checked
 
 
 def check_models(models: Any) -> tuple[str, ...]:
@@ -72,6 +86,15 @@ def check_models(models: Any) -> tuple[str, ...]:
     if not all(isinstance(name, str) and name for name in names):
         raise TypeError(f"models={list(names)!r:.80}: each is the name of a model.")
     return names
+
+
+def _plain_number(value: Any) -> Any:
+    """Give a number of another library's, such as numpy's, as Python's own, which JSON knows."""
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def _wanted(name: str, value: Any) -> str | None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 
+_UNKNOWN = (None,) * 6
+
 
 def _add(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a + b
@@ -52,7 +54,8 @@ class Usage:
         return self if other == 0 else NotImplemented
 
     def __bool__(self) -> bool:
-        return self != Usage()
+        known = self.input, self.output, self.cached, self.cache_write, self.reasoning, self.total
+        return known != _UNKNOWN
 
     def to_dict(self) -> dict[str, int | None]:
         """Give the six counts as a JSON-safe dict, unknown ones as ``None``."""

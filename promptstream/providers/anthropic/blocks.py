@@ -34,7 +34,7 @@ class _Block:
     """As it began; of a block that is echoed as it is, what its deltas made of it."""
     id: str = ""
     pieces: list[str] = attrs.field(factory=list)
-    """Of its input, or of its signature."""
+    """Of its input, or of its signature, as its deltas gave them."""
     citations: list[Any] = attrs.field(factory=list)
     known: bool = True
     """False once a delta came that is not understood: the block cannot be echoed."""
@@ -49,21 +49,23 @@ class Blocks:
         self.text_index: int | None = None
         """The index of the block of text in progress."""
         self.begun = False
-        self.called = False
-        """True once a tool was called."""
         self._open: dict[int, _Block] = {}
-        self._latest: _Block | None = None
-        self._calls = 0
+        self._ids: set[str] = set()
+
+    @property
+    def called(self) -> bool:
+        """True once a tool was called."""
+        return bool(self._ids)
 
     def start(self, index: Any, raw: Any) -> Iterator[Chunk]:
         """Begin a block; what it already holds counts as its first delta."""
         index = _index(index)
         if not isinstance(raw, dict) or not isinstance(kind := raw.get("type"), str):
             raise bad("A content block has no type", raw)
-        yield from self.stop(index)
+        yield from self._stop_before(index)
         if len(self._open) >= MAX_OPEN:
             raise ProtocolError(f"The answer has more than {MAX_OPEN} content blocks open at once.", phase="decode")
-        block = self._open[index] = self._latest = _Block(kind, dict(raw))
+        block = self._open[index] = _Block(kind, dict(raw))
         self.begun = True
         self.text_index = index if kind == "text" else None
         if kind == "text":
@@ -73,7 +75,6 @@ class Blocks:
         elif kind == "thinking":
             yield Opaque(part="reasoning", new=True)
             yield from self._thoughts(raw.get("thinking"))
-            block.pieces.append(_string(raw.get("signature"), "A signature"))
         elif kind == "redacted_thinking":
             yield Opaque(part="reasoning", new=True, data={PROTOCOL: {"redacted": _string(raw.get("data"), "Data")}})
         elif kind == "tool_use":
@@ -122,14 +123,19 @@ class Blocks:
         if block.kind == "tool_use":
             yield from self._whole_call(block)
         elif block.kind == "text":
-            if block.citations and block is self._latest:
+            if block.citations:
                 yield Opaque(part="text", data={PROTOCOL: {"citations": block.citations}})
         elif block.kind == "thinking":
             # One that is not signed is not kept: the provider would refuse it.
-            if (signature := "".join(block.pieces)) and block is self._latest:
+            if signature := "".join(block.pieces) or _string(block.raw.get("signature"), "A signature"):
                 yield Opaque(part="reasoning", data={PROTOCOL: {"signature": signature}})
         elif block.kind != "redacted_thinking" and (raw := _whole_block(block)) is not None:
             yield Opaque(part="text", new=True, data={PROTOCOL: {"block": raw}})
+
+    def _stop_before(self, index: int) -> Iterator[Chunk]:
+        """End what another block's begin ends, where the server did not say so: its index, text, thoughts."""
+        for at in [at for at, block in self._open.items() if at == index or block.kind in ("text", "thinking")]:
+            yield from self.stop(at)
 
     def stop_all(self) -> Iterator[Chunk]:
         """End all blocks that are open: the answer ends."""
@@ -149,11 +155,12 @@ class Blocks:
             yield Chunk(ChunkType.REASONING, reasoning=text, model=self.model)
 
     def _call(self, block: _Block) -> Chunk:
-        self._calls += 1
-        if self._calls > MAX_CALLS:
+        if len(self._ids) >= MAX_CALLS:
             raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
-        self.called = True
-        block.id = _string(block.raw.get("id"), "A tool call's id") or new_id()
+        block.id = _string(block.raw.get("id"), "A tool call's id")
+        if not block.id or block.id in self._ids:
+            block.id = new_id()
+        self._ids.add(block.id)
         return self._fragment(block, "")
 
     def _fragment(self, block: _Block, fragment: str) -> Chunk:
@@ -163,7 +170,7 @@ class Blocks:
 
     def _whole_call(self, block: _Block) -> Iterator[Chunk]:
         if not block.pieces and (given := block.raw.get("input")):
-            block.pieces.append(json.dumps(given, ensure_ascii=False))
+            block.pieces.append(given if isinstance(given, str) else json.dumps(given, ensure_ascii=False))
             yield self._fragment(block, block.pieces[0])
         call = whole_call(block.id, _string(block.raw.get("name"), "A tool's name"), "".join(block.pieces))
         caller = block.raw.get("caller")
@@ -187,6 +194,8 @@ def _whole_block(block: _Block) -> dict[str, Any] | None:
 
 
 def _index(index: Any) -> int:
+    if index is None:
+        return 0  # which some servers leave out, as values that go without saying
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:
         raise bad("A content block's index is no whole number from 0 up", index)
     return index

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from promptstream.errors import ConfigError, Unsupported
 from promptstream.providers.anthropic.blocks import PROTOCOL
@@ -85,7 +85,7 @@ def _awaited(messages: Sequence[Message]) -> set[str]:
         goes_on = not stopped and (bool(message.tool_calls) or number == len(messages) - 1)
         for part in message.parts:
             block = _own(part).get("block")
-            if not isinstance(block, Mapping):
+            if not _is_block(block):
                 continue
             key = "id" if goes_on and _is_use(block) else "tool_use_id"
             if isinstance(identity := block.get(key), str):
@@ -93,8 +93,12 @@ def _awaited(messages: Sequence[Message]) -> set[str]:
     return ids
 
 
+def _is_block(block: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(block, dict) and isinstance(block.get("type"), str)
+
+
 def _is_use(block: Mapping[str, Any]) -> bool:
-    return str(block.get("type")).endswith("tool_use")
+    return str(block["type"]).endswith("tool_use")
 
 
 def _is_refused(message: Message) -> bool:
@@ -124,11 +128,11 @@ def _said(part: Any, awaited: set[str]) -> Iterator[dict[str, Any]]:
             yield {"type": "redacted_thinking", "data": own["redacted"]}
     elif isinstance(part, Text):
         block = own.get("block")
-        if isinstance(block, dict) and (not _is_use(block) or block.get("id") in awaited):
+        if _is_block(block) and (not _is_use(block) or block.get("id") in awaited):
             yield copy.deepcopy(block)
         if part.text.strip():
             yield {"type": "text", "text": part.text} | ({"citations": own["citations"]} if "citations" in own else {})
-    elif not isinstance(part, ToolResult):
+    else:
         raise Unsupported(f"Anthropic does not take a {type(part).__name__} in an assistant's message.")
 
 

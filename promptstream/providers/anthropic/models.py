@@ -8,8 +8,9 @@ from typing import Literal
 import attrs
 
 _NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
-_OLD_NAME = re.compile(r"claude-(\d)(?:[-.](\d))?(?:-([a-z]+))?(?!\d)")
-_WITHOUT_NUMBER = re.compile(r"claude-(fable|mythos)-")
+_OLD_NAME = re.compile(r"claude-v?(\d)(?:[-.](\d))?(?:-([a-z]+))?(?!\d)")
+_WITHOUT_NUMBER = re.compile(r"claude-(opus|sonnet|fable|mythos)\b")
+"""A preview, or an alias of whatever is the newest of its family."""
 _LEVELS = ("low", "medium", "high")
 
 

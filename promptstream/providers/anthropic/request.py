@@ -8,7 +8,7 @@ from typing import Any
 from promptstream.providers.anthropic.messages import encode_messages
 from promptstream.providers.anthropic.models import Rules, rules_for
 from promptstream.providers.anthropic.schema import taken_schema
-from promptstream.providers.parameters import left_out, rename
+from promptstream.providers.parameters import left_out
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format
 from promptstream.values.request import ChatRequest, ToolSpec
@@ -19,6 +19,7 @@ wants one, a small one cuts answers that nobody asked to be short, and a large o
 MAX_TOKENS_WHOLE = 8_192
 """The same of an answer in one body, whose connection lies idle until all of it is generated: the provider
 advises against more than ten minutes, and its own SDK has this bound for its slower models."""
+MAX_TEMPERATURE = 1
 LEAST_BUDGET = 1_024
 """Tokens; the provider takes no smaller budget for thoughts."""
 _LARGEST_SHARE = 0.95
@@ -49,8 +50,7 @@ def encode_body(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
     warnings += _sampling(body, given, request.who, rules, thinks)
     warnings += _stop(body, given.get("stop"), request.who)
-    if request.tools or "tools" in request.extra:
-        warnings += _tool_choice(body, given, request.who, rules, thinks)
+    warnings += _tool_choice(body, request, rules, thinks)
     warnings += _format(body, Format.of(given), request.who, rules)
     body.update(request.extra)
     return body, warnings
@@ -144,7 +144,10 @@ def _sampling(body: dict[str, Any], given: Mapping[str, Any], who: str, rules: R
         taken = {name: value for name, value in taken.items() if name not in clash}
     if rules.temperature_or_top_p and "temperature" in taken and taken.pop("top_p", None) is not None:
         warnings += left_out(["top_p"], who, "does not take it together with temperature")
-    body.update(rename(taken, {name: name for name in _SAMPLING}))
+    if (temperature := taken.get("temperature", 0)) > MAX_TEMPERATURE:
+        taken["temperature"] = MAX_TEMPERATURE
+        warnings.append(f"temperature={temperature} was sent as {MAX_TEMPERATURE}: {who} takes no higher one.")
+    body.update(taken)
     return warnings
 
 
@@ -161,9 +164,13 @@ def _stop(body: dict[str, Any], stop: str | Sequence[str] | None, who: str) -> l
     return left_out([f"stop={text!r}" for text in texts if not text.strip()], who, "does not stop at white space")
 
 
-def _tool_choice(body: dict[str, Any], given: Mapping[str, Any], who: str, rules: Rules, thinks: bool) -> list[str]:
+def _tool_choice(body: dict[str, Any], request: ChatRequest, rules: Rules, thinks: bool) -> list[str]:
+    given, who = request.parameters, request.who
     choice = _choice(given.get("tool_choice"))
-    warnings = []
+    warnings: list[str] = []
+    if not request.tools and "tools" not in request.extra:
+        forced = choice.get("type", "auto") not in ("auto", "none")
+        return left_out(["tool_choice"], who, "was given no tools") if forced else []
     if choice.get("type") in ("any", "tool") and (thinks or not rules.forced_tools):
         choice = {"type": "auto"}
         why = "does not call tools by force" + (" while thinking" if rules.forced_tools else "")

@@ -9,25 +9,10 @@ _REFUSED = frozenset(
     {
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
         *("minLength", "maxLength", "pattern"),
-        *(
-            "maxItems",
-            "uniqueItems",
-            "contains",
-            "minContains",
-            "maxContains",
-            "prefixItems",
-            "additionalItems",
-            "unevaluatedItems",
-        ),
-        *(
-            "minProperties",
-            "maxProperties",
-            "patternProperties",
-            "propertyNames",
-            "dependentRequired",
-            "dependentSchemas",
-            "unevaluatedProperties",
-        ),
+        *("maxItems", "uniqueItems", "contains", "minContains", "maxContains"),
+        *("prefixItems", "additionalItems", "unevaluatedItems"),
+        *("minProperties", "maxProperties", "patternProperties", "propertyNames"),
+        *("dependentRequired", "dependentSchemas", "unevaluatedProperties"),
         *("not", "if", "then", "else"),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ _COUNTS = (
     *("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"),
     *("cachedContentTokenCount", "totalTokenCount"),
 )
-_UNSET = ("", "FINISH_REASON_UNSPECIFIED")
+_SNAKE = re.compile(r"_([a-z0-9])")
 _MAX_MESSAGE = 500
 
 
@@ -56,7 +57,7 @@ class GeminiAnswer:
     def __init__(self, provider: str, secret: Secret) -> None:
         self.model: str | None = None
         self.plain = True
-        """True where plain text can go on what there is: no signed or raw part came last, and no call is open."""
+        """True where plain text can go on what there is: no thought, signed or raw part came last."""
         self.counts: Any = None
         """The usageMetadata that was read last."""
         self._provider = provider
@@ -68,6 +69,8 @@ class GeminiAnswer:
         self._raw: str | None = None
         self._fresh = False
         """True where a call came that no finish has told of."""
+        self._named = False
+        """True once the response's id was told."""
         self._usage = Usage()
 
     def feed(self, body: Any) -> Iterator[Chunk]:
@@ -76,30 +79,34 @@ class GeminiAnswer:
             body = body[0]  # errors are wrapped so where the stream is an array
         if not isinstance(body, dict):
             raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
+        body = _camel(body)
         yield from self._identify(body)
         candidates = _list(body, "candidates")
-        candidate: dict[str, Any] = next((c for c in candidates if not _object(c, "A candidate").get("index")), {})
-        whole = not candidates or self._raw is not None or bool(candidate.get("finishReason"))
+        objects = (_object(each, "A candidate") for each in candidates)
+        candidate: dict[str, Any] = next((each for each in objects if not each.get("index")), {})
+        feedback = {} if candidates else body.get("promptFeedback")
+        whole = bool(feedback or self._raw is not None or candidate.get("finishReason"))
         if (counts := body.get("usageMetadata")) is not None and (whole or counts != self.counts):
-            yield self.usage(counts, whole)
+            yield self.usage(_camel(counts) if isinstance(counts, dict) else counts, whole)
         if body.get("error"):
             raise said_error(self._provider, self._secret, body)
-        if not candidates:
-            self._check_prompt(body)
+        if isinstance(feedback, dict):
+            self._check_prompt(_camel(feedback))
         yield from self._candidate(candidate)
 
     def _identify(self, body: dict[str, Any]) -> Iterator[Chunk]:
         model, identity = body.get("modelVersion"), body.get("responseId")
         if isinstance(model, str) and model and model != self.model:
             self.model = model
-            yield Finish(model=model, request_id=identity if isinstance(identity, str) else None)
+            yield Finish(model=model)
+        if isinstance(identity, str) and identity and not self._named:
+            self._named = True
+            yield Finish(request_id=identity)
 
-    def _check_prompt(self, body: dict[str, Any]) -> None:
-        feedback = body.get("promptFeedback")
-        reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
-        if not isinstance(reason, str) or not reason:
+    def _check_prompt(self, feedback: dict[str, Any]) -> None:
+        reason, said = feedback.get("blockReason"), feedback.get("blockReasonMessage")
+        if not isinstance(reason, str) or not _is_set(reason):
             return
-        said = feedback.get("blockReasonMessage") if isinstance(feedback, dict) else None
         why = f": {self._clean(said)}" if isinstance(said, str) and said else ""
         raise ContentFiltered(
             f"{self._provider} refused the prompt ({self._clean(reason)[:60]}){why}. It would be refused again.",
@@ -119,7 +126,7 @@ class GeminiAnswer:
         said = candidate.get("finishMessage")
         if isinstance(said, str) and said and reason != "STOP":  # where it ends well, it says just that
             yield Finish(warnings=(f"{self._provider} says: {self._clean(said)}",))
-        if reason and reason not in _UNSET:
+        if reason and _is_set(reason):
             yield from self._close("the answer ended within them")
             self._raw, self._fresh = reason, True
         if self._raw is not None and self._fresh:
@@ -135,7 +142,7 @@ class GeminiAnswer:
         text, function = part.get("text"), part.get("functionCall")
         if function is not None:
             yield from self._function(_object(function, "A functionCall"), kept)
-        elif text is None and "text" not in part:
+        elif text is None:
             yield from self._raw_part(part, kept)
         elif not isinstance(text, str):
             raise ProtocolError(f"A part's text is not a string: {excerpt(str(text))}", phase="decode")
@@ -148,7 +155,7 @@ class GeminiAnswer:
             # Thoughts are marked as Gemini's, for only those are sent back to it.
             if kept or not self._thinking:
                 yield self._mark("reasoning", kept)
-            self._thinking, self.plain = not kept, True
+            self._thinking, self.plain = not kept, False
             if text:
                 yield Chunk(ChunkType.REASONING, reasoning=text, model=self.model)
             return
@@ -160,7 +167,9 @@ class GeminiAnswer:
 
     def _raw_part(self, part: dict[str, Any], kept: dict[str, Any]) -> Iterator[Chunk]:
         """Keep a part that is nothing of ours (code that ran, an image) as it came, to be echoed."""
-        raw = {name: value for name, value in part.items() if name != "thoughtSignature"}
+        raw = {name: value for name, value in part.items() if value is not None and name != "thoughtSignature"}
+        if raw.keys() <= {"thought"}:
+            raw = {}
         if not raw and not kept:
             return
         for name in ("inlineData", "fileData"):
@@ -225,6 +234,11 @@ class GeminiAnswer:
             chunk.tool_call = attrs.evolve(chunk.tool_call, arguments=None, problem=why)
         yield chunk
 
+    def end(self) -> Iterator[Chunk]:
+        """Take a terminator, which is not of this protocol: it gives no reason, but tells that calls are wanted."""
+        yield from self._close("the answer ended within them")
+        yield Finish(sentinel=True, reason="tool_calls" if self._ids and self._raw is None else None)
+
     def _delta(self, text: str) -> Chunk:
         assert self._open is not None
         self._open.pieces.append(text)
@@ -254,24 +268,39 @@ def read_usage(counts: Mapping[str, Any], before: Usage, whole: bool) -> Usage:
     prompt, tools, said, thought, cached, total = found
     if prompt is None and tools is None and said is None and thought is None:
         return before
-    spent = prompt if tools is None else (prompt or 0) + tools
+    spent = before.input if prompt is None and tools is None else (prompt or 0) + (tools or 0)
     output: int | None = (said or 0) + (thought or 0)
     if said is None and thought is None:
         if total is not None and spent is not None and total > spent:
             output = total - spent
-        elif not whole:
+        elif before.output is not None or not whole:
             output = before.output
     return Usage(spent, output, cached, None, thought)
 
 
 def _text_of(arguments: Any) -> str:
+    """Give arguments as JSON text, which some proxies write them as already."""
+    if isinstance(arguments, str):
+        return arguments
     return "{}" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+
+
+def _is_set(reason: str) -> bool:
+    """Tell whether an enumeration has another value than its first, which stands for none."""
+    return bool(reason) and not reason.endswith("_UNSPECIFIED")
+
+
+def _camel(value: dict[str, Any]) -> dict[str, Any]:
+    """Write an object's own keys in camel case: JSON of protocol buffers is to be read in either (protobuf.dev)."""
+    if not any("_" in key for key in value):
+        return value
+    return {_SNAKE.sub(lambda found: found[1].upper(), key): each for key, each in value.items()}
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProtocolError(f"{what} is not an object: {excerpt(str(value))}", phase="decode")
-    return value
+    return _camel(value)
 
 
 def _list(body: dict[str, Any], key: str) -> list[Any]:

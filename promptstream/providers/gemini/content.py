@@ -72,8 +72,10 @@ def _said(message: Message, rules: Rules) -> list[dict[str, Any]]:
         elif isinstance(part, Reasoning):
             whole = message.finish_reason not in _PARTIAL or "thoughtSignature" in kept
             encoded = {"text": part.text, "thought": True} if kept.get("own") and whole else {}
-        elif not isinstance(part, Text):
-            encoded = _part(part, {})
+        elif isinstance(part, (Image, Document)):
+            encoded = _media(part)
+        elif isinstance(part, ToolResult):
+            raise ConfigError("Gemini does not take a ToolResult in an assistant's message.")
         elif isinstance(raw := kept.get("part"), Mapping) and not part.text:
             encoded = dict(raw)
         else:

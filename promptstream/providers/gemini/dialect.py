@@ -14,8 +14,11 @@ from promptstream.providers.gemini.request import encode_body
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest, ModelInfo
-from promptstream.wire.events import EventStream, tail_data
+from promptstream.wire.events import Event, EventStream, tail_data
 from promptstream.wire.jsontext import check_depth, loads_exact, loads_quick
+
+DONE = "[DONE]"
+"""What some proxies end every stream with, as OpenAI does."""
 
 
 class GeminiDialect(VendorDialect):
@@ -59,10 +62,8 @@ class GeminiDialect(VendorDialect):
         """
         body, warnings = encode_body(request)
         for config in (body.get("generationConfig"), body.get("generation_config")):
-            if isinstance(config, Mapping) and {config.get("candidateCount"), config.get("candidate_count")} - {
-                None,
-                1,
-            }:
+            counts = map(config.get, ("candidateCount", "candidate_count")) if isinstance(config, Mapping) else ()
+            if any(count not in (None, 1) for count in counts):
                 raise ConfigError("candidateCount > 1 is not supported: one stream is one answer. Ask several times.")
         verb, query = ("streamGenerateContent", "alt=sse") if request.streaming else ("generateContent", "")
         url = self._url(f"{_resource(request.model)}:{verb}", query)
@@ -83,7 +84,14 @@ class GeminiDialect(VendorDialect):
         text = ChunkType.TEXT
         for event in events:
             data = event.data
-            body = loads_quick(data)
+            try:
+                body = loads_quick(data)
+            except ProtocolError:
+                if data == DONE:
+                    yield from answer.end()
+                    return
+                if (body := _meant(event)) is None:
+                    raise
             # Nearly every event is one piece of plain text: this is the hot path.
             try:
                 (candidate,) = body["candidates"]
@@ -104,11 +112,16 @@ class GeminiDialect(VendorDialect):
             except (KeyError, TypeError, ValueError, AttributeError):
                 pass
             check_depth(data)
+            if event.event == "error":
+                raise said_error(self.name, self.secret, body)
             # Arguments are numbers by now, not text as elsewhere: whole ones of any size are to stay exact.
-            yield from answer.feed(loads_exact(data) if '"functionCall"' in data else body)
+            yield from answer.feed(loads_exact(data) if '"args"' in data else body)
         for stray in events.stray:
             self._raise_error(stray)
-        if (tail := tail_data(events.tail)) and isinstance(body := _value(tail), dict):
+        tail = tail_data(events.tail)
+        if tail == DONE:
+            yield from answer.end()
+        elif isinstance(body := _value(tail), dict):
             yield from answer.feed(body)
 
     def _raise_error(self, text: str) -> None:
@@ -139,6 +152,13 @@ class GeminiDialect(VendorDialect):
         if not isinstance(rows, list):
             raise ProtocolError("gemini answered something else than a list of models.", phase="decode")
         return [_model(row) for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+
+
+def _meant(event: Event) -> Any:
+    """Give the body that stands for data which is no JSON, as proxies send it; None where it is broken JSON."""
+    if event.event == "error":
+        return event.data
+    return None if event.data.strip() else {}  # without data it keeps the connection alive
 
 
 def _value(text: str) -> Any:

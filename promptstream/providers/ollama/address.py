@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from promptstream.errors import ConfigError
@@ -9,6 +10,7 @@ from promptstream.providers.base import checked_url
 
 CLOUD = "ollama.com"
 PORT = 11434
+_PARTS = re.compile(r"/(v1(/chat)?(/completions)?|api(/(chat|generate|tags))?)$")
 _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - what a server listens on; a client finds it on this machine
 
 
@@ -26,15 +28,15 @@ def server_address(said: str, source: str) -> str:
         if parts.username is not None:
             raise ConfigError(f"{source} holds a user name or password; give the key as api_key instead.")
         host, port = parts.hostname or "", parts.port
-        if not (host or port):
+        if not (host or port) or any(map(str.isspace, host)):
             raise ValueError("it names no host")
     except (ValueError, AttributeError) as error:
         raise ConfigError(
             f"{source}={said!r:.100} is no address: {error}. Give one such as http://127.0.0.1:{PORT}."
         ) from None
     path = parts.path.rstrip("/")
-    if path.endswith(("/v1", "/api")):
-        hint = " For its OpenAI-style API take the provider compatible." if path.endswith("/v1") else ""
+    if part := _PARTS.search(path):
+        hint = " For its OpenAI-style API take the provider compatible." if part[0].startswith("/v1") else ""
         raise ConfigError(
             f"{source}={said!r:.100}: give the server's address alone, such as http://127.0.0.1:{PORT}.{hint}"
         )

@@ -29,6 +29,7 @@ from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_exact,
 
 FINISH_REASONS = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 _ARGUMENTS = re.compile(r'"arguments"\s*:\s*')
+_OPENING = re.compile(r"\s*\{")
 _NOT_PULLED = re.compile(r"model ['\"]?([\w.:/-]+)['\"]? not found")
 
 
@@ -97,7 +98,11 @@ class OllamaDialect(VendorDialect):
         try:
             for event in events:
                 data = event.data
-                body = loads_quick(data)
+                try:
+                    body = loads_quick(data)
+                except ProtocolError:
+                    if not (body := _lines(data)):
+                        raise
                 # Nearly every line is one delta of plain text: this is the hot path.
                 try:
                     message = body["message"]
@@ -117,19 +122,14 @@ class OllamaDialect(VendorDialect):
                 except (KeyError, TypeError):
                     pass
                 check_depth(data)
-                yield from answer.feed(body, data)
+                yield from answer.feed_all(body) if isinstance(body, tuple) else answer.feed(body, data)
                 if answer.done:
                     return
         except Truncated:
             yield from answer.flush()
             raise
-        tail = events.tail.decode(errors="replace").strip()
-        try:
-            body = loads(tail)
-        except ProtocolError:
-            body = None  # cut in the middle of a line: not a line
-        if isinstance(body, dict):
-            yield from answer.feed(body, tail)
+        # Cut in the middle of a line, it is not a line.
+        yield from answer.feed_all(_lines(events.tail.decode(errors="replace")))
         yield from answer.flush()
 
     def decode_whole(self, body: Any) -> Iterator[Chunk]:
@@ -190,7 +190,7 @@ class _Answer:
         """Turn one line, or a whole answer, into chunks; *line* is its text."""
         if not isinstance(body, dict):
             raise ProtocolError(f"A line is not a JSON object: {excerpt(str(body))}", phase="decode")
-        if body.get("error") is not None:
+        if body.get("error") or body == {"error": ""}:
             yield from self.flush()
             raise self._dialect.said(body)
         model = body.get("model")
@@ -208,6 +208,12 @@ class _Answer:
             yield from self._calls(calls, line)
         if body.get("done") is True:
             yield from self._finish(body)
+
+    def feed_all(self, lines: tuple[str, ...]) -> Iterator[Chunk]:
+        """Turn *lines* into chunks, as far as the one that says ``done``."""
+        for line in lines:
+            if not self.done:
+                yield from self.feed(loads(line), line)
 
     def _thinking(self, text: str) -> Iterator[Chunk]:
         if text:
@@ -264,6 +270,21 @@ class _Answer:
             usage_seen=read_usage(body),
             model=self.model,
         )
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Give the objects that stand in one line, which a proxy that eats line ends makes of many; none if one is cut."""
+    check_depth(text)
+    decoder, end = json.JSONDecoder(), 0
+    found: list[str] = []
+    while (opening := _OPENING.match(text, end)) is not None:
+        start = opening.end() - 1
+        try:
+            _, end = decoder.raw_decode(text, start)
+        except ValueError:
+            return ()
+        found.append(text[start:end])
+    return () if text[end:].strip() else tuple(found)
 
 
 def _text(message: dict[str, Any], key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 import attrs
@@ -24,7 +24,29 @@ FINISH_REASONS = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    # What gateways pass on of Anthropic's, and words of Mistral, Together and Zhipu.
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_length": "length",
+    "eos": "stop",
+    "sensitive": "content_filter",
 }
+_MINIMAX = {
+    1000: "server_error",
+    1001: "timeout",
+    1002: "rate_limit",
+    1004: "authentication",
+    1008: "insufficient_quota",
+    1013: "server_error",
+    1026: "content_filter",
+    1027: "content_filter",
+    1039: "rate_limit",
+    2013: "invalid_parameter",
+    2049: "invalid_api_key",
+}
+"""What MiniMax's numbers mean, in words that others have for it."""
 
 
 class ChatAnswer:
@@ -42,6 +64,8 @@ class ChatAnswer:
         self._secret = secret
         self._tags = ThinkTags() if think_tags else None
         self._identity: str | None = None
+        self._spoke = False
+        """True once a delta said something: a message after it is the same again, but for calls not told yet."""
         self._calls = ToolCalls()
         self._called = False
         self._refused = False
@@ -54,25 +78,26 @@ class ChatAnswer:
             ProviderError: the event is an error.
             ProtocolError: it is not of this protocol.
         """
-        if not isinstance(body, dict):
-            raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
-        if (news := self._identified(body)) is not None:
-            yield news
-        if (usage := find_usage(body)) is not None:
-            yield Finish(usage_seen=self.usage(usage), cost=self.cost(usage))
         error = find_error(body)
+        if isinstance(body, dict):
+            if (news := self._identified(body)) is not None:
+                yield news
+            if (usage := find_usage(body)) is not None:
+                yield Finish(usage_seen=self.usage(usage), cost=self.cost(usage))
         if error is not None or event == "error":
             raise said_error(self._name, self._secret, error or body)
+        if not isinstance(body, dict):
+            raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
         for choice in list_in(body, "choices"):
             if not isinstance(choice, dict):
                 raise ProtocolError(f"A choice is not an object: {excerpt(str(choice))}", phase="decode")
-            if not choice.get("index"):  # absent means 0; other choices are never mixed in
+            if choice.get("index") in (None, 0, "0"):  # absent means 0; other choices are never mixed in
                 yield from self._choice(choice)
         self.quick = None if self.busy() else self.model
 
     def busy(self) -> bool:
         """Tell whether the next delta of text may be more than its text."""
-        return self._tags is not None and self._tags.open
+        return not self._spoke or (self._tags is not None and self._tags.open)
 
     def usage(self, usage: Mapping[str, Any]) -> Usage:
         """Read a usage object; the last one of an answer counts."""
@@ -98,9 +123,14 @@ class ChatAnswer:
         return Finish(model=self.model, request_id=self._identity)
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[Chunk]:
-        delta = choice.get("delta" if "delta" in choice else "message") or {}
+        delta, whole = choice.get("delta"), False
+        if not delta:
+            delta, whole = choice.get("message"), True
+        delta = delta or {}
         if not isinstance(delta, dict):
             raise ProtocolError(f"A delta is not an object: {excerpt(str(delta))}", phase="decode")
+        if whole and self._spoke:
+            delta = {} if self._called else {"tool_calls": delta.get("tool_calls")}
         if not delta and "text" in choice:  # a text completion's choice is its own delta
             if "reasoning" in choice:
                 yield from self.reasoning(choice)
@@ -110,11 +140,16 @@ class ChatAnswer:
             yield from self._content(delta.get("content"))
         if refusal := delta.get("refusal"):
             self._refused = True
+            yield from self.rest()
             yield from self._text(refusal)
-        for position, call in enumerate(list_in(delta, "tool_calls")):
-            yield self._call(call, position if "message" in choice and "delta" not in choice else None)
-        if isinstance(function := delta.get("function_call"), dict):
+        calls = list_in(delta, "tool_calls") if delta.get("tool_calls") else []  # of any type, where there are none
+        for position, call in enumerate(calls):
+            yield self._call(call, position if whole else None)
+        if not calls and isinstance(function := delta.get("function_call"), dict):
             yield self._call({"index": 0, "function": function}, None)
+        self._spoke = self._spoke or (not whole and bool(delta.get("content") or calls))
+        if error := choice.get("error"):
+            raise said_error(self._name, self._secret, {"error": error})
         if (reason := choice.get("finish_reason")) and reason != "null":
             yield from self.finish(str(reason), choice)
 
@@ -138,6 +173,7 @@ class ChatAnswer:
         if self._tags is not None and self._tags.open and isinstance(content, str):
             yield from self._told_apart(self._tags.feed(content))
         elif isinstance(content, list):  # Mistral's typed parts
+            yield from self.rest()
             for part in content:
                 yield from self._part(part)
         else:
@@ -173,7 +209,7 @@ class ChatAnswer:
     def _call(self, call: Any, position: int | None) -> Chunk:
         if not isinstance(call, dict):
             raise ProtocolError(f"A tool call is not an object: {excerpt(str(call))}", phase="decode")
-        function = call.get("function") or call.get("custom") or {}
+        function = call.get("function") or call.get("custom") or call
         if not isinstance(function, dict):
             raise ProtocolError(f"A tool call's function is not an object: {excerpt(str(function))}", phase="decode")
         self._called = True
@@ -223,20 +259,34 @@ class ChatAnswer:
             yield Finish(sentinel=True)
 
 
-def find_error(body: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the error in an event or a whole body: OpenAI's, vLLM's, or the note that Groq puts beside a chunk."""
-    if body.get("error") or body.get("object") == "error":
+def find_error(body: Any) -> Any:
+    """Find the error in an event or a whole body, wherever servers put it; None where there is none."""
+    if isinstance(body, list) and body:  # as Gemini's gateway has it
+        body = body[0]
+    if not isinstance(body, dict):
+        return None
+    if body.get("error") or body.get("object") == "error":  # OpenAI's, vLLM's
         return body
-    groq = body.get("x_groq")
-    return {"error": groq["error"]} if isinstance(groq, dict) and groq.get("error") else None
+    groq, minimax = body.get("x_groq"), body.get("base_resp")
+    if isinstance(groq, dict) and groq.get("error"):
+        return {"error": groq["error"]}
+    if isinstance(minimax, dict) and isinstance(number := minimax.get("status_code"), int) and number:
+        message = f"{minimax.get('status_msg')} ({number})"
+        return {"error": {"message": message, "code": _MINIMAX.get(number, str(number))}}
+    if body.get("choices") is not None:
+        return None
+    # FastAPI's, Cloudflare's, and the bare ones of gateways, where a code says that a message is no mere news.
+    code = body.get("code") or body.get("error_code")
+    bare = code not in (None, 0, "", "0", 200, "200") and (body.get("message") or body.get("error_msg"))
+    return body if body.get("detail") or body.get("errors") or bare else None
 
 
-def find_usage(body: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the usage of an event, in its own place or in Groq's."""
-    usage, groq = body.get("usage"), body.get("x_groq")
-    if not usage and isinstance(groq, dict):
-        usage = groq.get("usage")
-    return usage if isinstance(usage, dict) else None
+def find_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Find the usage of an event, in its own place, in Groq's or in Moonshot's."""
+    groq, choices = body.get("x_groq"), body.get("choices")
+    places = [body, groq, choices[0] if isinstance(choices, list) and choices else None]
+    found = [place["usage"] for place in places if isinstance(place, dict) and place.get("usage")]
+    return found[0] if found and isinstance(found[0], dict) else None
 
 
 def details_in(delta: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -256,26 +306,46 @@ def list_in(body: Mapping[str, Any], key: str) -> list[Any]:
         return []
     if not isinstance(value, list):
         raise ProtocolError(f"{key!r} is not a list: {excerpt(str(value))}", phase="decode")
-    return value
+    return [each for each in value if each is not None]
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Read OpenAI's usage object; a count that is no whole number from 0 up is unknown."""
-    prompt, completion = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    output, reasoning = _count(usage, "completion_tokens"), _count(completion, "reasoning_tokens")
-    spent, total = _count(usage, "prompt_tokens"), _count(usage, "total_tokens")
+    prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    output, spent, total = (count(usage, f"{name}_tokens") for name in ("completion", "prompt", "total"))
+    reasoning = _first(count(completion, "reasoning_tokens"), count(usage, "reasoning_tokens"))  # SGLang, Perplexity
     # xAI leaves reasoning out of completion_tokens; the total tells.
     if output is not None and reasoning and spent is not None and total == spent + output + reasoning:
         output += reasoning
     return Usage(
         input=spent,
         output=output,
-        cached=_count(prompt, "cached_tokens"),
-        cache_write=_count(prompt, "cache_write_tokens"),
+        # DeepSeek, Moonshot
+        cached=_first(
+            count(prompt, "cached_tokens"), count(usage, "prompt_cache_hit_tokens"), count(usage, "cached_tokens")
+        ),
+        # Qwen
+        cache_write=_first(count(prompt, "cache_write_tokens"), count(prompt, "cache_creation_input_tokens")),
         reasoning=reasoning,
     )
 
 
-def _count(counts: Any, key: str) -> int | None:
+def _first(*counts: int | None) -> int | None:
+    return next((count for count in counts if count is not None), None)
+
+
+def count(counts: Any, key: str) -> int | None:
+    """Read a count of tokens; None where there is none, or it is no whole number from 0 up."""
     value = counts.get(key) if isinstance(counts, Mapping) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def amount(value: Any) -> Decimal | None:
+    """Read an amount, a number or a string of one; None where it is none, or not finite, or below 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        read = Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        return None
+    return read if read.is_finite() and read >= 0 else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from promptstream.errors import ConfigError, ProtocolError, StreamError, Unsupported
+from promptstream.providers.failures import said_error
 from promptstream.providers.openai.answer import ChatAnswer, find_error
 from promptstream.providers.openai.models import Rules, rules_for
 from promptstream.providers.openai.request import encode_body, reasoning_effort
@@ -19,7 +20,7 @@ from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.effort import Effort
 from promptstream.values.message import Message
 from promptstream.values.request import Call, ChatRequest
-from promptstream.wire.events import EventStream, tail_data
+from promptstream.wire.events import Event, EventStream, tail_data
 from promptstream.wire.jsontext import check_depth, excerpt, loads_exact, loads_quick
 
 DONE = "[DONE]"
@@ -97,9 +98,9 @@ class OpenAIDialect(VendorDialect):
                 if data == DONE:
                     yield from answer.end()
                     return
-                body = loads_quick(data)
                 # Nearly every event is one delta of plain text: this is the hot path.
                 try:
+                    body = loads_quick(data)
                     (choice,) = body["choices"]
                     delta = choice["delta"]
                     if (len(delta) == 1 or (len(delta) == 2 and "role" in delta)) and not (
@@ -111,6 +112,13 @@ class OpenAIDialect(VendorDialect):
                             continue
                 except (KeyError, TypeError, ValueError):
                     pass
+                except ProtocolError:
+                    body = bare_text(self, event)
+                if body == DONE:  # in white space, or in quotes
+                    yield from answer.end()
+                    return
+                if body == "":  # a keep-alive
+                    continue
                 check_depth(data)
                 if '"arguments"' in data and _OBJECT.search(data):
                     body = loads_exact(data)  # whole numbers of any size in it stay as they are
@@ -129,12 +137,25 @@ class OpenAIDialect(VendorDialect):
             ProtocolError: it is neither.
         """
         answer = self.answer()
-        if not isinstance(body, dict) or not (body.get("choices") or find_error(body)):
+        if find_error(body) is None and not (isinstance(body, dict) and body.get("choices")):
             raise ProtocolError(
                 f"{self.name} answered something else than a completion: {excerpt(str(body))}", phase="decode"
             )
         yield from answer.feed(body, "message")
         yield from answer.end()  # the body itself came whole
+
+
+def bare_text(dialect: VendorDialect, event: Event) -> str:
+    """Give the text of an event whose data are no JSON: the sentinel, or "" where there is nothing.
+
+    Raises:
+        ProviderError: it is what an event named error says.
+        ProtocolError: it means nothing.
+    """
+    text = event.data.strip()
+    if event.event == "error" and text:
+        raise said_error(dialect.name, dialect.secret, text)
+    return text if text in ("", DONE) else loads_quick(text)
 
 
 def _tail(tail: bytes, answer: ChatAnswer) -> Iterator[Chunk]:

@@ -13,9 +13,10 @@ from promptstream.values.effort import LEVELS
 _SAMPLING = frozenset({"temperature", "top_p"})
 _PENALTIES = frozenset({"frequency_penalty", "presence_penalty"})
 _O_SERIES = re.compile(r"^o(\d+)(?:-|$)")
+_CLASSIC = re.compile(r"^(gpt-3|gpt-4|chatgpt-)")  # gpt-3 is also what Azure calls gpt-35-turbo
 _GPT = re.compile(r"^gpt-(\d+)(?:\.(\d+))?(?:-(.+))?$")
-_CLASSIC = re.compile(r"^(gpt-3|gpt-4|chatgpt-)")
-_CHAT = re.compile(r"^(gpt-(?!.*instruct)|chatgpt-|o\d+(?:-|$))")
+_CHAT = re.compile(r"^(gpt-\d(?!.*instruct)|chatgpt-|o\d+(?:-|$))")
+_SEARCH = re.compile(r"-search-preview(-\d|$)")
 _LONGEST_ID = 40
 
 
@@ -58,29 +59,38 @@ class Rules:
 
 
 def rules_for(model: str) -> Rules:
-    """Give the rules of one of OpenAI's models; unknown names keep the classic behaviour."""
+    """Give the rules of one of OpenAI's models; unknown names keep the classic behaviour.
+
+    What stands around the name does not count: "openai/" at a gateway, "ft:" and ":acme::id" of a fine-tuned one.
+    """
+    model = model.rpartition("/")[2].removeprefix("ft:").partition(":")[0]
     lacks, chat_only = frozenset({"top_k"}), _CHAT.match(model) is not None
     if series := _O_SERIES.match(model):
         stop = frozenset({"stop"}) if int(series[1]) >= 3 else frozenset()
         first = model.startswith(("o1-mini", "o1-preview"))  # these take neither a system prompt nor an effort
         return Rules(
-            lacks | _SAMPLING | _PENALTIES | stop,
+            lacks | _SAMPLING | _PENALTIES | stop | {"parallel_tools"},
             system="user" if first else "developer",
             chat_only=chat_only,
             thinks=True,
             refused_efforts=frozenset(LEVELS) if first else frozenset(LEVELS) - {"low", "medium", "high"},
         )
-    if (gpt := _GPT.match(model)) and int(gpt[1]) >= 5 and not (gpt[3] or "").startswith("chat"):
+    gpt = None if _CLASSIC.match(model) else _GPT.match(model)
+    if gpt and int(gpt[1]) >= 5 and not (gpt[3] or "").startswith("chat"):
         version = (int(gpt[1]), int(gpt[2] or 0))
-        rules = Rules(system="developer", chat_only=chat_only, thinks=True, refused_efforts=_refused_efforts(version))
-        if version == (5, 0):
-            return attrs.evolve(rules, refused=lacks | _SAMPLING | _PENALTIES)
-        by_default = version >= (5, 5)
-        refused = lacks | _PENALTIES
-        return attrs.evolve(rules, refused=refused, refused_while_reasoning=_SAMPLING, reasons_by_default=by_default)
+        never_samples = version == (5, 0)
+        return Rules(
+            lacks | _PENALTIES | {"stop"} | (_SAMPLING if never_samples else frozenset()),
+            refused_while_reasoning=_SAMPLING,
+            reasons_by_default=never_samples or version >= (5, 5),
+            system="developer",
+            chat_only=chat_only,
+            thinks=True,
+            refused_efforts=_refused_efforts(version),
+        )
     thinks = False if gpt or _CLASSIC.match(model) else None
-    if model.endswith("-search-preview"):
-        return Rules(lacks | {"temperature"}, chat_only=chat_only, thinks=thinks)
+    if _SEARCH.search(model):
+        lacks |= {"temperature"}
     return Rules(lacks, chat_only=chat_only, thinks=thinks)
 
 

@@ -15,6 +15,8 @@ from promptstream.values.message import Document, Image, Message, Reasoning, Tex
 from promptstream.values.request import ChatRequest
 
 _PLAIN = ("temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
+MODES = ("auto", "required", "none")
+"""What ``tool_choice=`` says besides the name of a tool."""
 _OF_CHAT = {"tool_choice", "parallel_tools", "response_format", "schema", "reasoning"}
 
 
@@ -47,21 +49,23 @@ def encode_body(
         Unsupported: a message holds what this protocol cannot carry.
     """
     body: dict[str, Any] = {"model": request.model} if request.model else {}
+    warnings: list[str] = []
     if request.prompt is not None:
         body["prompt"] = request.prompt
     else:
         encoder = _Messages(rules, provider, echo)
         body["messages"] = [encoded for message in request.messages for encoded in encoder.encoded(message)]
+        warnings += left_out(encoder.unsaid, request.who, "takes it from the user alone")
     if request.tools:
         body["tools"] = [
             {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
             for t in request.tools
         ]
     body["stream"] = request.streaming
-    if request.streaming and rules.usage_asked:
-        body["stream_options"] = {"include_usage": True}
-    warnings = _parameters(body, request, rules, reasoning)
+    warnings += _parameters(body, request, rules, reasoning)
     body.update(request.extra)
+    if body["stream"] and rules.usage_asked:
+        body.setdefault("stream_options", {"include_usage": True})
     return body, warnings
 
 
@@ -71,14 +75,12 @@ def _parameters(
     rules: Rules,
     reasoning: Callable[[Effort, str], tuple[dict[str, Any], list[str]]],
 ) -> list[str]:
-    given = dict(request.parameters)
+    given, warnings = dict(request.parameters), []
     if request.prompt is not None:
-        of_chat = _OF_CHAT - rules.of_completion
-        warnings = left_out(of_chat & set(given), "a text completion")
+        of_chat = (_OF_CHAT - rules.of_completion) & set(given)
+        warnings += left_out(of_chat, "a text completion")
         given = {name: value for name, value in given.items() if name not in of_chat}
-    else:
-        warnings = []
-    effort, lacking = _taken(Effort.of(given.get("reasoning")), rules, request.who)
+    effort, lacking = taken_effort(given, rules, request.who)
     warnings += lacking
     if effort is not None:
         keys, lacking = reasoning(effort, request.who)
@@ -88,17 +90,21 @@ def _parameters(
     thinks = rules.reasons_by_default if effort is None or effort.level is None else not effort.off
     if thinks and request.prompt is None:
         refused |= rules.refused_while_reasoning
-    warnings += _sampling(body, given, request, refused, rules.limit if request.prompt is None else "max_tokens")
-    if "tool_choice" in given:
-        body["tool_choice"] = tool_choice(given["tool_choice"])
-    if "parallel_tools" in given and request.tools:
-        body["parallel_tool_calls"] = given["parallel_tools"]
+    warnings += left_out(refused & set(given), request.who)
+    given = {name: value for name, value in given.items() if name not in refused}
+    limit = rules.limit if request.prompt is None else "max_tokens"
+    body.update(rename(given, {name: name for name in _PLAIN} | {"max_tokens": limit}))
+    keys, lacking = of_tools(given, request, tool_choice)
+    body.update(keys)
+    warnings += lacking
     if (wanted := Format.of(given)) is not None:
         body["response_format"] = _response_format(wanted)
     return warnings
 
 
-def _taken(effort: Effort | None, rules: Rules, who: str) -> tuple[Effort | None, list[str]]:
+def taken_effort(given: Mapping[str, Any], rules: Rules, who: str) -> tuple[Effort | None, list[str]]:
+    """Give the effort that *who*, a model, is to be asked for, and a warning where it does not take the one *given*."""
+    effort = Effort.of(given.get("reasoning"))
     if effort is None or (rules.thinks is False and effort.off):
         return None, []
     if rules.thinks is False:
@@ -108,20 +114,28 @@ def _taken(effort: Effort | None, rules: Rules, who: str) -> tuple[Effort | None
     return effort, []
 
 
-def _sampling(
-    body: dict[str, Any], given: dict[str, Any], request: ChatRequest, refused: frozenset[str], limit: str
-) -> list[str]:
-    lacking = refused & set(given)
-    taken = {name: value for name, value in given.items() if name not in lacking}
-    body.update(rename(taken, {name: name for name in _PLAIN} | {"max_tokens": limit}))
-    return left_out(lacking, request.who)
+def of_tools(
+    given: Mapping[str, Any], request: ChatRequest, form: Callable[[Any], Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Give the keys for how tools may be called, the choice in the *form* of the protocol.
+
+    Without tools neither key is taken, and only one that would force a call is missed.
+    """
+    choice = given.get("tool_choice")
+    if not request.tools and "tools" not in request.extra:
+        forced = choice not in (None, "auto", "none")
+        return {}, left_out(["tool_choice"], request.who, "was given no tools") if forced else []
+    keys = {} if choice is None else {"tool_choice": form(choice)}
+    return keys | rename(given, {"parallel_tools": "parallel_tool_calls"}), []
 
 
 def tool_choice(choice: Any) -> Any:
     """Give ``tool_choice`` as Chat Completions wants it: a mode, or the one tool by name."""
-    if choice in ("auto", "required", "none") or not isinstance(choice, str):
-        return choice
-    return {"type": "function", "function": {"name": choice}}
+    if isinstance(choice, str):
+        return choice if choice in MODES else {"type": "function", "function": {"name": choice}}
+    if choice.get("type") == "function" and isinstance(choice.get("name"), str):  # as Responses has it
+        return {"type": "function", "function": {"name": choice["name"]}}
+    return choice
 
 
 def _response_format(wanted: Format) -> Any:
@@ -139,6 +153,8 @@ class _Messages:
         self._rules = rules
         self._provider = provider
         self._echo = echo
+        self.unsaid: set[str] = set()
+        """What an answer held that is not sent back."""
 
     def encoded(self, message: Message) -> Iterator[dict[str, Any]]:
         """Give what *message* is in this protocol: one message, or one for each result of a tool."""
@@ -159,14 +175,12 @@ class _Messages:
             {
                 "id": self._rules.call_id(call.id),
                 "type": "function",
-                # Servers read the arguments, and refuse a history with half a JSON text or a call of nothing.
-                "function": {
-                    "name": call.name or "unnamed",
-                    "arguments": "{}" if call.arguments is None and call.problem else arguments_text(call),
-                },
+                "function": {"name": call.name or "unnamed", "arguments": arguments_text(call)},
             }
             for call in message.tool_calls
         ]
+        attached = [part for part in message.parts if isinstance(part, (Image, Document))]
+        self.unsaid |= {f"an answer's {type(part).__name__}" for part in attached}
         content = message.text or (None if calls else "")
         encoded: dict[str, Any] = {"role": "assistant", "content": content}
         if calls:

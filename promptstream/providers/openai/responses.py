@@ -1,7 +1,7 @@
 """OpenAI Responses: requests out, events in (platform.openai.com/docs/api-reference/responses-streaming).
 
 An answer is a list of items: messages, thoughts, tool calls, and what the server ran itself. The same
-dialect serves other servers that speak it (OpenRouter, Azure, vLLM, llama.cpp), by their ``base_url``.
+dialect serves other servers that speak it (OpenRouter, Azure, vLLM, llama.cpp, LM Studio), by their ``base_url``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from promptstream.errors import ProtocolError
-from promptstream.providers.openai.chat import OpenAIDialect
+from promptstream.providers.compatible import CompatibleDialect
+from promptstream.providers.failures import said_error
+from promptstream.providers.openai.answer import find_error
+from promptstream.providers.openai.chat import DONE, OpenAIDialect, bare_text
 from promptstream.providers.openai.models import Rules, rules_for
-from promptstream.providers.openai.responses_items import DONE, TEXT_DELTA, Items
-from promptstream.providers.openai.responses_request import encode_body
+from promptstream.providers.openai.responses_items import TEXT_DELTA, Items
+from promptstream.providers.openai.responses_request import LACKING, encode_body
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest
 from promptstream.wire.events import EventStream, tail_data
@@ -43,8 +48,9 @@ class ResponsesDialect(OpenAIDialect):
         self.stateful = stateful
 
     def rules(self, model: str) -> Rules:
-        """Give what *model* refuses; what stands before its name (a vendor, "ft:" for fine-tuned) does not count."""
-        return rules_for(model.rpartition("/")[2].removeprefix("ft:"))
+        """Give what *model*, or this endpoint altogether, refuses and how it wants things called."""
+        rules = rules_for(model)
+        return attrs.evolve(rules, refused=rules.refused | LACKING)
 
     def encode(self, request: ChatRequest) -> Call:
         """Give the POST to ``/responses``.
@@ -53,7 +59,7 @@ class ResponsesDialect(OpenAIDialect):
             ConfigError: a part cannot be sent.
         """
         body, warnings = encode_body(request, self.rules(request.model), self.name, stateful=self.stateful)
-        return Call("POST", f"{self.base_url}/responses", self._headers, body, tuple(warnings))
+        return Call("POST", self.address("/responses"), self._headers, body, tuple(warnings))
 
     def decode(self, events: EventStream) -> Iterator[Chunk]:
         """Turn events into chunks; stop at ``response.completed``, ``.incomplete`` or ``.failed``.
@@ -68,9 +74,9 @@ class ResponsesDialect(OpenAIDialect):
             data = event.data
             if data == DONE:
                 break
-            body = loads_quick(data)
             # Nearly every event is one delta of text that goes on: this is the hot path.
             try:
+                body = loads_quick(data)
                 if body["type"] == TEXT_DELTA and body["item_id"] == items.writing:
                     delta = body["delta"]
                     if delta.__class__ is str and delta and body.get("content_index") == items.place:
@@ -79,6 +85,12 @@ class ResponsesDialect(OpenAIDialect):
                         continue
             except (KeyError, TypeError):
                 pass
+            except ProtocolError:
+                body = bare_text(self, event)
+            if body == DONE:  # in white space, or in quotes
+                break
+            if body == "":  # a keep-alive
+                continue
             check_depth(data)
             yield from items.feed(body, event.event)
             if items.over:
@@ -96,15 +108,21 @@ class ResponsesDialect(OpenAIDialect):
             ProviderError: it is an error object, or the answer failed.
             ProtocolError: it is neither, or a background answer that is not made yet.
         """
-        items = Items(self.name, self.secret, stateful=self.stateful)
-        if not isinstance(body, dict) or not (body.get("error") or isinstance(body.get("output"), list)):
+        if not isinstance(body, dict) or not isinstance(body.get("output"), list):
+            if (error := find_error(body)) is not None:
+                raise said_error(self.name, self.secret, error)
             raise ProtocolError(
                 f"{self.name} answered something else than a response: {excerpt(str(body))}", phase="decode"
             )
         if body.get("status") in ("queued", "in_progress"):
             raise ProtocolError(f"{self.name} is still at work on this answer; ask for it again later.", phase="decode")
+        items = Items(self.name, self.secret, stateful=self.stateful)
         yield from items.finish(body, None)
         yield from items.end()  # the body itself came whole
+
+
+class CompatibleResponsesDialect(CompatibleDialect, ResponsesDialect):
+    """Speak Responses to a server named by its ``base_url``, with or without a key, and refuse nothing."""
 
 
 def _last(items: Items, tail: str) -> Iterator[Chunk]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from promptstream.errors import ProtocolError
 from promptstream.providers.failures import said_error
+from promptstream.providers.openai.answer import amount, count, find_error, list_in
 from promptstream.providers.openai.responses_request import CUSTOM, KEY
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
@@ -20,7 +20,6 @@ from promptstream.values.surrogates import mend
 from promptstream.values.usage import Usage
 from promptstream.wire.jsontext import excerpt
 
-DONE = "[DONE]"
 TEXT_DELTA = "response.output_text.delta"
 _CALLS = ("function_call", CUSTOM)
 _NOWHERE = object()
@@ -55,6 +54,8 @@ class _Item:
     pieces: dict[tuple[str, int], list[str]] = attrs.field(factory=dict)
     """What was handed out, by channel and place."""
     closed: bool = False
+    begun: Mapping[str, Any] = attrs.field(factory=dict)
+    """The item as it was announced: some servers say all of it there."""
 
     def text(self, channel: str, place: int = 0) -> str:
         """Give what was handed out there."""
@@ -94,6 +95,8 @@ class Items:
     def feed(self, body: Any, event: str) -> Iterator[Chunk]:
         """Turn one event into chunks; its own type counts, since proxies drop the event's name."""
         if not isinstance(body, dict):
+            if (error := find_error(body)) is not None:
+                raise said_error(self._provider, self._secret, error)
             raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
         kind = body.get("type")
         if not isinstance(kind, str):
@@ -104,11 +107,10 @@ class Items:
         elif kind == "response.output_item.added":
             yield from self._added(body)
         elif kind == "response.output_item.done":
-            item = _object(body, "item")
-            yield from self._close(self._find(body.get("output_index"), item.get("id"), item.get("type")), item)
+            yield from self._done(body)
         elif stem == "response" and verb in _STATUSES:
             yield from self.finish(_object(body, "response"), verb)
-        elif kind == "error" or event == "error" or (body.get("error") and stem != "response"):
+        elif "error" in (kind, event) or (stem != "response" and find_error(body) is not None):
             raise self._said(body)
         elif kind in ("response.created", "response.queued", "response.in_progress"):
             yield from self._identify(_object(body, "response"))
@@ -161,9 +163,18 @@ class Items:
             return  # said twice
         item = self._new(given.get("type"), index, given.get("id"))
         item.identify(given)
+        item.begun = given
         self.writing = _NOWHERE  # what follows may be about this one, under an id that was seen before
         if item.kind in _CALLS:
             yield self._fragment(item, "")
+
+    def _done(self, body: Mapping[str, Any]) -> Iterator[Chunk]:
+        given, index = _object(body, "item"), body.get("output_index")
+        item = self._find(index, given.get("id"), given.get("type"))
+        another = (item.id, item.call_id) != (_name(given, "id"), _name(given, "call_id"))
+        if item.closed and another and item.kind != "reasoning":  # whole, under the number of the one before it
+            item = self._new(given.get("type"), index, given.get("id"))
+        yield from self._close(item, given)
 
     def _streamed(self, stem: str, body: Mapping[str, Any], *, whole: bool) -> Iterator[Chunk]:
         kind, place, key = _STREAMED[stem]
@@ -291,14 +302,14 @@ class Items:
         """
         yield from self._identify(response)
         if isinstance(usage := response.get("usage"), dict):
-            yield Finish(usage_seen=read_usage(usage), cost=_cost(usage))
+            yield Finish(usage_seen=read_usage(usage), cost=amount(usage.get("cost")))
         status, error = response.get("status"), response.get("error")
         status = status if status in _STATUSES else verb
         if error or status in ("failed", "cancelled"):
             raise self._said({"error": error or {"message": f"the answer was {status}, without an explanation"}})
         self.over = True
         yield from self._unseen(response)
-        yield from self._open_calls()
+        yield from self._close_all()
         self._ended = status in ("completed", "incomplete")
         if status == "completed":
             reason = "tool_calls" if self._called else "refusal" if self._refused else "stop"
@@ -324,15 +335,16 @@ class Items:
             item = match or (others.pop() if others else self._new(kind, None, identity))
             yield from self._close(item, given)
 
-    def _open_calls(self) -> Iterator[Chunk]:
+    def _close_all(self) -> Iterator[Chunk]:
+        """Close the messages and calls whose end was not told."""
         for item in self._items:
-            if item.kind in _CALLS:
-                yield from self._close(item, {})
+            if item.kind in (*_CALLS, "message"):
+                yield from self._close(item, item.begun)
 
     def end(self) -> Iterator[Chunk]:
         """Close the answer at a terminator, which OpenAI itself does not send."""
         if not self.over:
-            yield from self._open_calls()
+            yield from self._close_all()
         # Where no reason was given, that tools are wanted is plain all the same.
         yield Finish(sentinel=True, reason="tool_calls" if self._called and not self._ended else None)
 
@@ -357,10 +369,8 @@ def _object(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _objects(body: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    value = body.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    value = list_in(body, key)
+    if not all(isinstance(each, dict) for each in value):
         raise ProtocolError(f"{key!r} is not a list of objects: {excerpt(str(value))}", phase="decode")
     return value
 
@@ -369,21 +379,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Read the usage object; a count that is no whole number from 0 up is unknown."""
     spent, made = usage.get("input_tokens_details"), usage.get("output_tokens_details")
     return Usage(
-        input=_count(usage, "input_tokens"),
-        output=_count(usage, "output_tokens"),
-        cached=_count(spent, "cached_tokens"),
-        cache_write=_count(spent, "cache_write_tokens"),
-        reasoning=_count(made, "reasoning_tokens"),
+        input=count(usage, "input_tokens"),
+        output=count(usage, "output_tokens"),
+        cached=count(spent, "cached_tokens"),
+        cache_write=count(spent, "cache_write_tokens"),
+        reasoning=count(made, "reasoning_tokens"),
     )
-
-
-def _count(counts: Any, key: str) -> int | None:
-    value = counts.get(key) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _cost(usage: Mapping[str, Any]) -> Decimal | None:
-    """Give the price in USD, which OpenRouter says."""
-    cost = usage.get("cost")
-    known = isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < float("inf")
-    return Decimal(str(cost)) if known else None

@@ -7,19 +7,21 @@ from typing import Any
 
 import attrs
 
-from promptstream.errors import LimitExceeded, ProtocolError, Unsupported
+from promptstream.errors import Unsupported
 from promptstream.providers.openai.models import Rules
-from promptstream.providers.parameters import arguments_text, data_url, encoded_data, left_out
-from promptstream.values.effort import Effort
+from promptstream.providers.openai.request import MODES, of_tools, taken_effort
+from promptstream.providers.parameters import arguments_text, data_url, encoded_data, left_out, rename
 from promptstream.values.format import Format
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.request import ChatRequest
-from promptstream.wire.jsontext import loads
 
 KEY = "openai_responses"
 """Under which a part's metadata holds what this protocol wants back."""
 CUSTOM = "custom_tool_call"
-_LACKING = frozenset({"top_k", "stop", "seed", "frequency_penalty", "presence_penalty"})
+LACKING = frozenset({"top_k", "stop", "seed", "frequency_penalty", "presence_penalty"})
+"""Parameters that OpenAI's own endpoint does not know; other servers take them by these names."""
+_NAMES = {"max_tokens": "max_output_tokens"} | {name: name for name in ("temperature", "top_p", *sorted(LACKING))}
+_PARTIAL = ("cancelled", "failed")
 _KEPT_THERE = {"store", "previous_response_id", "conversation", "background"}
 """Fields of ``extra`` after which ``store`` is the user's own matter: all but the first need it to be true."""
 
@@ -45,19 +47,23 @@ def encode_body(
         body |= _continued(messages)
     stored = stateful or any(request.extra.get(name) for name in _KEPT_THERE)
     custom = frozenset(call.id for told in request.messages for call in told.tool_calls if _is_custom(call))
-    history = _History(provider, request.who, rules.call_id, stored, custom)
+    history = _History(provider, rules.call_id, stored, custom)
     body["input"] = [item for message in messages for item in history.items(message)]
     if request.tools:
         body["tools"] = [_tool(tool.name, tool.description, tool.parameters) for tool in request.tools]
     body["stream"] = request.streaming
-    warnings = history.warnings + _parameters(body, request, rules)
+    warnings = left_out(history.unsaid, request.who, "takes it from the user alone")
+    warnings += _parameters(body, request, rules)
     if stateful:
         body["store"] = True
     elif not _KEPT_THERE & set(request.extra):
         body["store"] = False
     if not stateful and (rules.thinks or (rules.thinks is None and "reasoning" in body)):
         body["include"] = ["reasoning.encrypted_content"]  # other models answer it with status 400
-    body.update(request.extra)
+    extra = dict(request.extra)
+    if isinstance(extra.get("text"), Mapping):  # a verbosity, say, beside which the form of the answer stays
+        extra["text"] = {**body.get("text", {}), **extra["text"]}
+    body.update(extra)
     return body, warnings
 
 
@@ -65,7 +71,7 @@ def _continued(messages: list[Message]) -> dict[str, str]:
     """Take what the server has from the head of *messages*, and give the response to go on from."""
     for position in range(len(messages) - 2, -1, -1):
         message = messages[position]
-        if message.role != "assistant" or message.finish_reason in ("cancelled", "failed"):
+        if message.role != "assistant" or message.finish_reason in _PARTIAL:
             continue  # what was not whole was not kept there
         for part in message.parts:
             if isinstance(identity := _own(part).get("response_id"), str):
@@ -81,38 +87,31 @@ def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[st
 
 def _parameters(body: dict[str, Any], request: ChatRequest, rules: Rules) -> list[str]:
     given = request.parameters
-    asked, warnings = _reasoning(Effort.of(given.get("reasoning")), rules, request.who)
+    asked, warnings = _reasoning(given, rules, request.who)
     level = None if asked is None else asked.get("effort")
-    refused = rules.refused - _LACKING
+    refused = rules.refused
     if level not in (None, "none") or (level is None and rules.reasons_by_default):
         refused |= rules.refused_while_reasoning
-    warnings += left_out(_LACKING & set(given), "the Responses API")
-    warnings += left_out(refused & set(given), request.who)
+    warnings += left_out(LACKING & refused & set(given), "the Responses API")
+    warnings += left_out((refused - LACKING) & set(given), request.who)
+    given = {name: value for name, value in given.items() if name not in refused}
     if asked is not None:
         body["reasoning"] = asked
-    for name, theirs in (("max_tokens", "max_output_tokens"), ("temperature", "temperature"), ("top_p", "top_p")):
-        if name in given and name not in refused:
-            body[theirs] = given[name]
-    if request.tools or "tools" in request.extra:
-        if "tool_choice" in given:
-            body["tool_choice"] = _tool_choice(given["tool_choice"])
-        if "parallel_tools" in given:
-            body["parallel_tool_calls"] = given["parallel_tools"]
+    keys, lacking = of_tools(given, request, _tool_choice)
+    body.update(rename(given, _NAMES) | keys)
+    warnings += lacking
     if (wanted := Format.of(given)) is not None:
         body["text"] = {"format": _format(wanted)}
     return warnings
 
 
-def _reasoning(wanted: Effort | None, rules: Rules, who: str) -> tuple[dict[str, Any] | None, list[str]]:
+def _reasoning(given: Mapping[str, Any], rules: Rules, who: str) -> tuple[dict[str, Any] | None, list[str]]:
     """Give the ``reasoning`` object: an effort, and a summary, without which no thought is ever shown."""
-    if wanted is None or (wanted.off and rules.thinks is False):
-        return None, []
-    if rules.thinks is False:
-        return None, left_out(["reasoning"], who)
+    wanted, warnings = taken_effort(given, rules, who)
+    if wanted is None:
+        return None, warnings
     if wanted.budget is not None:
         return None, left_out(["reasoning"], who, "takes an effort (low, medium, high), not a budget")
-    if wanted.level in rules.refused_efforts:
-        return None, left_out(["reasoning"], who, f"does not take the effort {wanted.level!r}")
     asked: dict[str, Any] = {} if wanted.off else {"summary": "auto"}
     if wanted.level is not None:
         asked["effort"] = wanted.level
@@ -121,10 +120,10 @@ def _reasoning(wanted: Effort | None, rules: Rules, who: str) -> tuple[dict[str,
 
 
 def _tool_choice(choice: Any) -> Any:
-    if isinstance(choice, Mapping):
-        function = choice.get("function")  # as Chat Completions nests it
-        return {"type": "function", **function} if isinstance(function, Mapping) else choice
-    return choice if choice in ("auto", "required", "none") else {"type": "function", "name": choice}
+    if isinstance(choice, str):
+        return choice if choice in MODES else {"type": "function", "name": choice}
+    function = choice.get("function")  # as Chat Completions nests it
+    return {"type": "function", **function} if isinstance(function, Mapping) else choice
 
 
 def _format(wanted: Format) -> Mapping[str, Any]:
@@ -153,13 +152,13 @@ class _History:
     """Turn messages into input items, one after the other."""
 
     provider: str
-    who: str
     call_id: Callable[[str], str]
     stored: bool
     """Whether the server keeps answers, and so knows items by their ids alone."""
     custom: frozenset[str]
     """The ids of calls of custom tools, whose results have a type of their own."""
-    warnings: list[str] = attrs.field(factory=list)
+    unsaid: set[str] = attrs.field(factory=set)
+    """What an answer held that is not sent back."""
 
     def items(self, message: Message) -> Iterator[dict[str, Any]]:
         """Give the items that stand for *message*."""
@@ -198,7 +197,7 @@ class _History:
         what the server ran itself (a search, say) without either. So where a thought cannot be sent
         back, as in a partial answer, the rest goes as if another had said it.
         """
-        known = message.finish_reason != "cancelled"
+        known = message.finish_reason not in _PARTIAL
         thoughts: list[dict[str, Any]] = []
         for part in message.parts:
             own = _own(part)
@@ -221,7 +220,7 @@ class _History:
         if isinstance(part, ToolCall):
             return self._call(part, own)
         if not isinstance(part, Text):
-            self.warnings += left_out([f"an answer's {type(part).__name__}"], self.who, "takes it from the user alone")
+            self.unsaid.add(f"an answer's {type(part).__name__}")
             return None
         if not part.text:
             return _item(own.get("item"))
@@ -238,23 +237,12 @@ class _History:
         what = {"call_id": self.call_id(call.id), "name": call.name or "unnamed"} | more
         if _is_custom(call):
             return {"type": CUSTOM, "input": str((call.arguments or {}).get("input", ""))} | what
-        return {"type": "function_call", "arguments": _arguments(call)} | what
+        return {"type": "function_call", "arguments": arguments_text(call)} | what
 
 
 def _item(item: Any) -> dict[str, Any] | None:
     """Give an item as it may be sent back: null stands for nothing in an answer, and is refused in a request."""
     return {name: value for name, value in item.items() if value is not None} if isinstance(item, Mapping) else None
-
-
-def _arguments(call: ToolCall) -> str:
-    """Give a call's arguments, or none where they never became whole: some servers parse them."""
-    text = arguments_text(call)
-    if call.arguments is None:
-        try:
-            return text if isinstance(loads(text), dict) else "{}"
-        except (ProtocolError, LimitExceeded):
-            return "{}"
-    return text
 
 
 def _file_name(part: Document) -> str:

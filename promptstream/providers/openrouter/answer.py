@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from promptstream.providers.openai.answer import ChatAnswer, details_in
+from promptstream.providers.openai.answer import ChatAnswer, amount, details_in
 from promptstream.values.chunk import Chunk, Opaque
 from promptstream.values.message import Message
+from promptstream.values.secret import Secret
 
 ECHO = "openrouter"
 """The key of what parts keep for the next request to OpenRouter."""
@@ -20,7 +21,9 @@ class OpenRouterAnswer(ChatAnswer):
     They are attached where the thought is over, so a thought that was cut short is not sent back.
     """
 
-    _details: tuple[dict[str, Any], ...] = ()
+    def __init__(self, name: str, secret: Secret) -> None:
+        super().__init__(name, secret)
+        self._details: list[dict[str, Any]] = []
 
     def busy(self) -> bool:
         """Tell whether the next delta of text ends a thought whose details are to be attached first."""
@@ -29,7 +32,7 @@ class OpenRouterAnswer(ChatAnswer):
     def reasoning(self, delta: dict[str, Any]) -> Iterator[Chunk]:
         """Give the thought of a delta, once, and attach the details where what follows is no thought."""
         yield from super().reasoning(delta)
-        self._details += tuple(details_in(delta))
+        self._details += details_in(delta)
         if delta.get("content") or delta.get("tool_calls"):
             yield from self._attached()
 
@@ -46,7 +49,7 @@ class OpenRouterAnswer(ChatAnswer):
 
     def _attached(self) -> Iterator[Chunk]:
         if self._details:
-            details, self._details = assembled(self._details), ()
+            details, self._details = assembled(self._details), []
             yield Opaque(part="reasoning", data={ECHO: {"reasoning_details": details}})
 
     def cost(self, usage: Mapping[str, Any]) -> Decimal | None:
@@ -64,22 +67,38 @@ def assembled(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     What is encrypted stands for itself, piece by piece.
     """
-    whole: list[dict[str, Any]] = []
+    whole: list[_Detail] = []
+    growing: dict[tuple[str, str], _Detail] = {}
     for piece in details:
-        kind = piece.get("type")
-        first = None
-        if kind != "reasoning.encrypted":
-            same = [each for each in whole if each.get("type") == kind and each.get("index") == piece.get("index")]
-            first = same[-1] if same and not same[-1].get("signature") else None
-        if first is None:
-            whole.append(dict(piece))
-            continue
+        key = repr(piece.get("type")), repr(piece.get("index"))
+        detail = growing.get(key)
+        if detail is None:
+            detail = _Detail()
+            whole.append(detail)
+        detail.add(piece)
+        if piece.get("signature") or piece.get("type") == "reasoning.encrypted":
+            growing.pop(key, None)
+        else:
+            growing[key] = detail
+    return [detail.whole() for detail in whole]
+
+
+class _Detail:
+    """Put the pieces of one detail together; its texts are joined once, at the end."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+        self._texts: dict[str, list[str]] = {}
+
+    def add(self, piece: Mapping[str, Any]) -> None:
         for key, value in piece.items():
-            if key in ("text", "summary") and isinstance(value, str) and isinstance(first.get(key), str):
-                first[key] += value
-            elif value is not None:
-                first[key] = value
-    return whole
+            if key in ("text", "summary") and isinstance(value, str):
+                self._texts.setdefault(key, []).append(value)
+            if value is not None or key not in self._fields:
+                self._fields[key] = value
+
+    def whole(self) -> dict[str, Any]:
+        return self._fields | {key: "".join(texts) for key, texts in self._texts.items()}
 
 
 def kept_details(message: Message) -> list[dict[str, Any]]:
@@ -98,14 +117,3 @@ def kept_details(message: Message) -> list[dict[str, Any]]:
 def _unsigned(detail: Mapping[str, Any]) -> bool:
     of_anthropic = str(detail.get("format")).startswith("anthropic")
     return of_anthropic and detail.get("type") == "reasoning.text" and not detail.get("signature")
-
-
-def amount(value: Any) -> Decimal | None:
-    """Read an amount, a number or a string of one; None where it is none, or not finite, or below 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        read = Decimal(str(value))
-    except (InvalidOperation, ValueError):
-        return None
-    return read if read.is_finite() and read >= 0 else None

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from promptstream.errors import ConfigError, ProtocolError
+from promptstream.providers.openai.answer import amount, count
 from promptstream.providers.openai.chat import OpenAIDialect
 from promptstream.providers.openai.models import Rules, any_id
-from promptstream.providers.openrouter.answer import OpenRouterAnswer, amount, kept_details
+from promptstream.providers.openrouter.answer import OpenRouterAnswer, kept_details
 from promptstream.providers.openrouter.routing import checked_routing
 from promptstream.values.account import Credits, Generation
 from promptstream.values.effort import Effort
@@ -62,7 +63,7 @@ class OpenRouterDialect(OpenAIDialect):
         site = {"HTTP-Referer": site_url, "X-Title": site_title, "X-OpenRouter-Title": site_title}
         attribution = {name: value for name, value in site.items() if value is not None}
         super().__init__(api_key=api_key, model=model, base_url=base_url, headers={**attribution, **(headers or {})})
-        self._named = bool(model)
+        self._named = model or ""
         self._options: dict[str, Any] = {}
         if routing is not None:
             self._options["provider"] = checked_routing(routing)
@@ -94,9 +95,8 @@ class OpenRouterDialect(OpenAIDialect):
         """Give routing, transforms, plugins and the models to turn to, the one that was named first."""
         if not request.models:
             return self._options
-        unnamed = request.model == self.default_model and not self._named
-        first = () if unnamed or not request.model else (request.model,)
-        models = list(dict.fromkeys((*first, *request.models)))
+        first = request.model or self._named
+        models = list(dict.fromkeys(filter(None, (first, *request.models))))
         return {**self._options, "model": models[0], "models": models}
 
     def echo(self, message: Message) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class OpenRouterDialect(OpenAIDialect):
         """Turn the list of models into values with their names and contexts."""
         known = {row.id for row in super().decode_models(body)}
         return [
-            ModelInfo(row["id"], _text(row, "name"), _count(row, "context_length"))
+            ModelInfo(row["id"], _text(row, "name"), count(row, "context_length"))
             for row in body["data"]
             if isinstance(row, dict) and row.get("id") in known
         ]
@@ -153,10 +153,10 @@ class OpenRouterDialect(OpenAIDialect):
             provider=_text(data, "provider_name"),
             cost=amount(data.get("total_cost")),
             usage=Usage(
-                input=_count(data, "native_tokens_prompt"),
-                output=_count(data, "native_tokens_completion"),
-                cached=_count(data, "native_tokens_cached"),
-                reasoning=_count(data, "native_tokens_reasoning"),
+                input=count(data, "native_tokens_prompt"),
+                output=count(data, "native_tokens_completion"),
+                cached=count(data, "native_tokens_cached"),
+                reasoning=count(data, "native_tokens_reasoning"),
             ),
             finish_reason=_text(data, "finish_reason"),
             raw_finish_reason=_text(data, "native_finish_reason"),
@@ -185,11 +185,6 @@ def _listed(option: str, value: Any, kind: type, what: str) -> list[Any]:
 def _text(row: Mapping[str, Any], key: str) -> str | None:
     value = row.get(key)
     return value if isinstance(value, str) and value else None
-
-
-def _count(row: Mapping[str, Any], key: str) -> int | None:
-    value = row.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _bool(row: Mapping[str, Any], key: str) -> bool | None:

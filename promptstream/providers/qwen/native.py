@@ -9,7 +9,8 @@ import attrs
 
 from promptstream.errors import Authentication, ProtocolError, ProviderError, Unsupported
 from promptstream.providers.failures import said_error
-from promptstream.providers.openai.answer import FINISH_REASONS, list_in
+from promptstream.providers.openai.answer import FINISH_REASONS, count, list_in
+from promptstream.providers.openai.chat import DONE
 from promptstream.providers.qwen import places
 from promptstream.providers.qwen.request import encode_body, is_multimodal
 from promptstream.providers.toolcalls import ToolCalls, new_id
@@ -70,13 +71,15 @@ class QwenNativeDialect(VendorDialect):
             ProviderError: the provider reports an error inside the stream.
             ProtocolError: an event is not of this protocol.
         """
-        answer, text, quick = (
-            _Answer(self.name, self.secret, incremental=self.incremental),
-            ChunkType.TEXT,
-            self.incremental,
-        )
+        answer, text = _Answer(self.name, self.secret, incremental=self.incremental), ChunkType.TEXT
+        quick = self.incremental
         for event in events:
-            body = loads_quick(event.data)
+            try:
+                body = loads_quick(event.data)
+            except ProtocolError:
+                if event.data != DONE:
+                    raise
+                body = DONE
             # Nearly every event is a piece of text and the usage so far: this is the hot path.
             try:
                 (choice,) = body["output"]["choices"]
@@ -93,6 +96,9 @@ class QwenNativeDialect(VendorDialect):
                     continue
             except (KeyError, TypeError, ValueError):
                 pass
+            if body == DONE:  # a gateway in between writes OpenAI's terminator
+                yield from answer.end()
+                return
             check_depth(event.data)
             yield from answer.feed(body, event.event)
         if tail := tail_data(events.tail):
@@ -180,7 +186,7 @@ class _Answer:
             if not isinstance(message, dict):
                 raise ProtocolError(f"A message is not an object: {excerpt(str(message))}", phase="decode")
             yield from self._message(message)
-            yield from self._finish(choice.get("finish_reason"))
+            yield from self._finish(choice.get("finish_reason") or output.get("finish_reason"))
 
     def _message(self, message: dict[str, Any]) -> Iterator[Chunk]:
         if thought := self._new("reasoning", _text(message.get("reasoning_content"))):
@@ -264,14 +270,11 @@ def _text(content: Any) -> str:
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Read DashScope's usage object; a count that is no whole number from 0 up is unknown."""
+    prompt = usage.get("prompt_tokens_details")
     return Usage(
-        input=_count(usage, "input_tokens"),
-        output=_count(usage, "output_tokens"),
-        cached=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning=_count(usage.get("output_tokens_details"), "reasoning_tokens"),
+        input=count(usage, "input_tokens"),
+        output=count(usage, "output_tokens"),
+        cached=count(prompt, "cached_tokens"),
+        cache_write=count(prompt, "cache_creation_input_tokens"),
+        reasoning=count(usage.get("output_tokens_details"), "reasoning_tokens"),
     )
-
-
-def _count(counts: Any, key: str) -> int | None:
-    value = counts.get(key) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
