@@ -748,7 +748,6 @@ def test_trap_25_the_wait_is_in_the_body():
         '{"candidates": 5}',
         '{"candidates": {"0": {}}}',
         '{"candidates": ["x"]}',
-        '{"candidates": [null]}',
         '{"candidates": [{"content": 5}]}',
         '{"candidates": [{"content": {"parts": {}}}]}',
         '{"candidates": [{"content": {"parts": ["x"]}}]}',

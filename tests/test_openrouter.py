@@ -24,9 +24,9 @@ from promptstream.errors import (
     RateLimited,
     StreamError,
 )
-from promptstream.providers.openai.answer import amount
 from promptstream.providers.openrouter.answer import assembled
 from promptstream.providers.openrouter.dialect import OpenRouterDialect
+from promptstream.providers.reading import amount
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response

@@ -7,6 +7,7 @@ from typing import Any
 
 from promptstream.providers.anthropic.blocks import Blocks, bad
 from promptstream.providers.failures import said_error
+from promptstream.providers.reading import count, text_in
 from promptstream.values.chunk import Chunk, Finish
 from promptstream.values.secret import Secret
 from promptstream.values.usage import Usage
@@ -60,9 +61,9 @@ class MessagesAnswer:
         if self.blocks.begun:
             # Proxies splice one answer into another: what is whole of the two cannot be told.
             raise bad("Another message begins inside the answer", message.get("id"))
-        self.blocks.model = text_of(message, "model") or self.blocks.model
-        yield Finish(model=self.blocks.model, request_id=text_of(message, "id"))
-        finished = text_of(message, "stop_reason") is not None
+        self.blocks.model = text_in(message, "model") or self.blocks.model
+        yield Finish(model=self.blocks.model, request_id=text_in(message, "id"))
+        finished = text_in(message, "stop_reason") is not None
         usage = message.get("usage")
         self._usage = {}
         if isinstance(usage, dict):
@@ -125,24 +126,12 @@ def is_error(body: Any) -> bool:
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Read a usage object, whose three input counts exclude each other; what is no count is unknown."""
-    cached, written = count_of(usage, "cache_read_input_tokens"), count_of(usage, "cache_creation_input_tokens")
-    fresh = count_of(usage, "input_tokens")
+    cached, written = count(usage, "cache_read_input_tokens"), count(usage, "cache_creation_input_tokens")
+    fresh = count(usage, "input_tokens")
     return Usage(
         input=None if fresh is None else fresh + (cached or 0) + (written or 0),
-        output=count_of(usage, "output_tokens"),
+        output=count(usage, "output_tokens"),
         cached=cached,
         cache_write=written,
-        reasoning=count_of(usage.get("output_tokens_details"), "thinking_tokens"),
+        reasoning=count(usage.get("output_tokens_details"), "thinking_tokens"),
     )
-
-
-def count_of(counts: Any, key: str) -> int | None:
-    """Give a count, or None where it is none."""
-    value = counts.get(key) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def text_of(values: Mapping[str, Any], key: str) -> str | None:
-    """Give a text, or None where it is empty or none."""
-    value = values.get(key)
-    return value if isinstance(value, str) and value else None

@@ -8,18 +8,17 @@ from typing import Any, ClassVar
 import attrs
 
 from promptstream.errors import ProtocolError
-from promptstream.providers.anthropic.answer import MessagesAnswer, count_of, is_error, text_of
+from promptstream.providers.anthropic.answer import MessagesAnswer, is_error
 from promptstream.providers.anthropic.blocks import bad
 from promptstream.providers.anthropic.request import encode_body
 from promptstream.providers.failures import said_error
+from promptstream.providers.reading import DONE, count, last_event, text_in
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest, ModelInfo
-from promptstream.wire.events import Event, EventStream, tail_data
+from promptstream.wire.events import Event, EventStream
 from promptstream.wire.jsontext import check_depth, loads_exact, loads_quick
 
-DONE = "[DONE]"
-"""What some proxies end every stream with, as OpenAI does."""
 _DONE = {"type": "message_stop"}
 
 
@@ -94,13 +93,9 @@ class AnthropicDialect(VendorDialect):
             yield from answer.feed(body, event.event)
             if answer.over:
                 return
-        tail = tail_data(events.tail)
-        try:
-            body = _DONE if tail == DONE else loads_exact(tail)
-        except ProtocolError:
-            return  # nothing, or cut in the middle of an event: not an event
-        if isinstance(body, dict):
-            yield from answer.feed(body, "message")
+        last = last_event(events.tail)
+        if last is not None:
+            yield from answer.feed(_DONE if last == DONE else last, "message")
 
     def decode_whole(self, body: Any) -> Iterator[Chunk]:
         """Turn a ``message`` object into chunks.
@@ -125,8 +120,8 @@ class AnthropicDialect(VendorDialect):
         return [
             attrs.evolve(
                 model,
-                name=text_of(rows[model.id], "display_name"),
-                context=count_of(rows[model.id], "max_input_tokens"),
+                name=text_in(rows[model.id], "display_name"),
+                context=count(rows[model.id], "max_input_tokens"),
             )
             for model in known
         ]

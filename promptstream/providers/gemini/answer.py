@@ -12,6 +12,7 @@ import attrs
 from promptstream.errors import ContentFiltered, ProtocolError
 from promptstream.providers.failures import said_error
 from promptstream.providers.gemini.arguments import Arguments
+from promptstream.providers.reading import list_in
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall
@@ -81,7 +82,7 @@ class GeminiAnswer:
             raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
         body = _camel(body)
         yield from self._identify(body)
-        candidates = _list(body, "candidates")
+        candidates = list_in(body, "candidates")
         objects = (_object(each, "A candidate") for each in candidates)
         candidate: dict[str, Any] = next((each for each in objects if not each.get("index")), {})
         feedback = {} if candidates else body.get("promptFeedback")
@@ -118,7 +119,7 @@ class GeminiAnswer:
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[Chunk]:
         content = candidate.get("content")
         if content is not None:
-            for part in _list(_object(content, "A candidate's content"), "parts"):
+            for part in list_in(_object(content, "A candidate's content"), "parts"):
                 yield from self._part(_object(part, "A part"))
         reason = candidate.get("finishReason")
         if reason is not None and not isinstance(reason, str):
@@ -301,12 +302,3 @@ def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProtocolError(f"{what} is not an object: {excerpt(str(value))}", phase="decode")
     return _camel(value)
-
-
-def _list(body: dict[str, Any], key: str) -> list[Any]:
-    value = body.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ProtocolError(f"{key!r} is not a list: {excerpt(str(value))}", phase="decode")
-    return value

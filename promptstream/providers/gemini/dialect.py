@@ -11,14 +11,12 @@ from promptstream.errors import ConfigError, LimitExceeded, ProtocolError
 from promptstream.providers.failures import said_error
 from promptstream.providers.gemini.answer import GeminiAnswer
 from promptstream.providers.gemini.request import encode_body
+from promptstream.providers.reading import DONE, last_event
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest, ModelInfo
-from promptstream.wire.events import Event, EventStream, tail_data
+from promptstream.wire.events import Event, EventStream
 from promptstream.wire.jsontext import check_depth, loads_exact, loads_quick
-
-DONE = "[DONE]"
-"""What some proxies end every stream with, as OpenAI does."""
 
 
 class GeminiDialect(VendorDialect):
@@ -118,11 +116,11 @@ class GeminiDialect(VendorDialect):
             yield from answer.feed(loads_exact(data) if '"args"' in data else body)
         for stray in events.stray:
             self._raise_error(stray)
-        tail = tail_data(events.tail)
-        if tail == DONE:
+        last = last_event(events.tail)
+        if last == DONE:
             yield from answer.end()
-        elif isinstance(body := _value(tail), dict):
-            yield from answer.feed(body)
+        elif last is not None:
+            yield from answer.feed(last)
 
     def _raise_error(self, text: str) -> None:
         """Raise the error that a text outside of all events is, alone or in an array; pass over all else."""

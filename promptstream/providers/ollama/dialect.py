@@ -17,6 +17,7 @@ from promptstream.providers.base import checked_key
 from promptstream.providers.failures import said_error
 from promptstream.providers.ollama.address import CLOUD, PORT, is_cloud, server_address
 from promptstream.providers.ollama.request import MADE_ID, encode_body
+from promptstream.providers.reading import count
 from promptstream.providers.thinktags import ThinkTags
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.providers.vendor import VendorDialect
@@ -333,10 +334,5 @@ def read_usage(body: Mapping[str, Any]) -> Usage:
 
     Of the prompt that means that its cache had all of it: nothing was evaluated, but how much there was is unknown.
     """
-    spent, output = _count(body, "prompt_eval_count"), _count(body, "eval_count")
+    spent, output = count(body, "prompt_eval_count"), count(body, "eval_count")
     return Usage(input=spent, output=0 if output is None and spent is not None else output)
-
-
-def _count(body: Mapping[str, Any], key: str) -> int | None:
-    value = body.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

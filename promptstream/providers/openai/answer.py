@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import attrs
 
 from promptstream.errors import ProtocolError
 from promptstream.providers.failures import said_error
+from promptstream.providers.reading import count, list_in
 from promptstream.providers.thinktags import ThinkTags
 from promptstream.providers.toolcalls import ToolCalls, new_id
 from promptstream.values.chunk import Chunk, ChunkType, Finish
@@ -295,20 +296,6 @@ def details_in(delta: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
 
 
-def list_in(body: Mapping[str, Any], key: str) -> list[Any]:
-    """Give the list under *key*, or an empty one where there is nothing.
-
-    Raises:
-        ProtocolError: there is something else.
-    """
-    value = body.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ProtocolError(f"{key!r} is not a list: {excerpt(str(value))}", phase="decode")
-    return [each for each in value if each is not None]
-
-
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Read OpenAI's usage object; a count that is no whole number from 0 up is unknown."""
     prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
@@ -332,20 +319,3 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 def _first(*counts: int | None) -> int | None:
     return next((count for count in counts if count is not None), None)
-
-
-def count(counts: Any, key: str) -> int | None:
-    """Read a count of tokens; None where there is none, or it is no whole number from 0 up."""
-    value = counts.get(key) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def amount(value: Any) -> Decimal | None:
-    """Read an amount, a number or a string of one; None where it is none, or not finite, or below 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        read = Decimal(str(value))
-    except (InvalidOperation, ValueError):
-        return None
-    return read if read.is_finite() and read >= 0 else None

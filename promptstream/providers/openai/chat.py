@@ -15,15 +15,15 @@ from promptstream.providers.failures import said_error
 from promptstream.providers.openai.answer import ChatAnswer, find_error
 from promptstream.providers.openai.models import Rules, rules_for
 from promptstream.providers.openai.request import encode_body, reasoning_effort
+from promptstream.providers.reading import DONE, last_event
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.effort import Effort
 from promptstream.values.message import Message
 from promptstream.values.request import Call, ChatRequest
-from promptstream.wire.events import Event, EventStream, tail_data
+from promptstream.wire.events import Event, EventStream
 from promptstream.wire.jsontext import check_depth, excerpt, loads_exact, loads_quick
 
-DONE = "[DONE]"
 _OBJECT = re.compile(r'"arguments"\s*:\s*\{')
 """Of a tool call whose arguments come as an object in place of its JSON text."""
 
@@ -123,7 +123,11 @@ class OpenAIDialect(VendorDialect):
                 if '"arguments"' in data and _OBJECT.search(data):
                     body = loads_exact(data)  # whole numbers of any size in it stay as they are
                 yield from answer.feed(body, event.event)
-            yield from _tail(events.tail, answer)
+            last = last_event(events.tail)
+            if last == DONE:
+                yield from answer.end()
+            elif last is not None:
+                yield from answer.feed(last, "message")
         except StreamError:
             yield from answer.rest()
             raise
@@ -156,17 +160,3 @@ def bare_text(dialect: VendorDialect, event: Event) -> str:
     if event.event == "error" and text:
         raise said_error(dialect.name, dialect.secret, text)
     return text if text in ("", DONE) else loads_quick(text)
-
-
-def _tail(tail: bytes, answer: ChatAnswer) -> Iterator[Chunk]:
-    """Turn what was left unterminated into chunks, where it is the sentinel or an event whose JSON is whole."""
-    data = tail_data(tail)
-    if data == DONE:
-        yield from answer.end()
-    elif data:
-        try:
-            body = loads_exact(data)
-        except ProtocolError:
-            return  # cut in the middle of an event: not an event
-        if isinstance(body, dict):
-            yield from answer.feed(body, "message")

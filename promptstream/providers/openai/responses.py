@@ -15,14 +15,15 @@ from promptstream.errors import ProtocolError
 from promptstream.providers.compatible import CompatibleDialect
 from promptstream.providers.failures import said_error
 from promptstream.providers.openai.answer import find_error
-from promptstream.providers.openai.chat import DONE, OpenAIDialect, bare_text
+from promptstream.providers.openai.chat import OpenAIDialect, bare_text
 from promptstream.providers.openai.models import Rules, rules_for
 from promptstream.providers.openai.responses_items import TEXT_DELTA, Items
 from promptstream.providers.openai.responses_request import LACKING, encode_body
+from promptstream.providers.reading import DONE, last_event
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.request import Call, ChatRequest
-from promptstream.wire.events import EventStream, tail_data
-from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_quick
+from promptstream.wire.events import EventStream
+from promptstream.wire.jsontext import check_depth, excerpt, loads_quick
 
 
 class ResponsesDialect(OpenAIDialect):
@@ -96,8 +97,8 @@ class ResponsesDialect(OpenAIDialect):
             if items.over:
                 return
         else:
-            if (tail := tail_data(events.tail)) != DONE:
-                yield from _last(items, tail)
+            if (last := last_event(events.tail)) != DONE:
+                yield from items.feed(last, "message") if last is not None else ()
                 return
         yield from items.end()
 
@@ -123,13 +124,3 @@ class ResponsesDialect(OpenAIDialect):
 
 class CompatibleResponsesDialect(CompatibleDialect, ResponsesDialect):
     """Speak Responses to a server named by its ``base_url``, with or without a key, and refuse nothing."""
-
-
-def _last(items: Items, tail: str) -> Iterator[Chunk]:
-    """Take an unterminated event, if it is one whole JSON object; what was cut is not an event."""
-    try:
-        body = loads(tail) if tail else None
-    except ProtocolError:
-        return
-    if isinstance(body, dict):
-        yield from items.feed(body, "message")

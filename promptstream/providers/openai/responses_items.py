@@ -10,8 +10,9 @@ import attrs
 
 from promptstream.errors import ProtocolError
 from promptstream.providers.failures import said_error
-from promptstream.providers.openai.answer import amount, count, find_error, list_in
+from promptstream.providers.openai.answer import find_error
 from promptstream.providers.openai.responses_request import CUSTOM, KEY
+from promptstream.providers.reading import amount, count, list_in
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from promptstream.providers.openai.answer import ChatAnswer, amount, details_in
+from promptstream.providers.openai.answer import ChatAnswer, details_in
+from promptstream.providers.reading import amount
 from promptstream.values.chunk import Chunk, Opaque
 from promptstream.values.message import Message
 from promptstream.values.secret import Secret

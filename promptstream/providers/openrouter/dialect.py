@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from promptstream.errors import ConfigError, ProtocolError
-from promptstream.providers.openai.answer import amount, count
 from promptstream.providers.openai.chat import OpenAIDialect
 from promptstream.providers.openai.models import Rules, any_id
 from promptstream.providers.openrouter.answer import OpenRouterAnswer, kept_details
 from promptstream.providers.openrouter.routing import checked_routing
+from promptstream.providers.reading import amount, count, text_in
 from promptstream.values.account import Credits, Generation
 from promptstream.values.effort import Effort
 from promptstream.values.message import Message
@@ -112,7 +112,7 @@ class OpenRouterDialect(OpenAIDialect):
         """Turn the list of models into values with their names and contexts."""
         known = {row.id for row in super().decode_models(body)}
         return [
-            ModelInfo(row["id"], _text(row, "name"), count(row, "context_length"))
+            ModelInfo(row["id"], text_in(row, "name"), count(row, "context_length"))
             for row in body["data"]
             if isinstance(row, dict) and row.get("id") in known
         ]
@@ -145,12 +145,12 @@ class OpenRouterDialect(OpenAIDialect):
     def decode_generation(self, body: Any) -> Generation:
         """Turn the answer to that into a value."""
         data = self._data(body, "generation")
-        if (identity := _text(data, "id")) is None:
+        if (identity := text_in(data, "id")) is None:
             raise ProtocolError(f"{self.name} told no generation.", phase="decode")
         return Generation(
             id=identity,
-            model=_text(data, "model"),
-            provider=_text(data, "provider_name"),
+            model=text_in(data, "model"),
+            provider=text_in(data, "provider_name"),
             cost=amount(data.get("total_cost")),
             usage=Usage(
                 input=count(data, "native_tokens_prompt"),
@@ -158,11 +158,11 @@ class OpenRouterDialect(OpenAIDialect):
                 cached=count(data, "native_tokens_cached"),
                 reasoning=count(data, "native_tokens_reasoning"),
             ),
-            finish_reason=_text(data, "finish_reason"),
-            raw_finish_reason=_text(data, "native_finish_reason"),
+            finish_reason=text_in(data, "finish_reason"),
+            raw_finish_reason=text_in(data, "native_finish_reason"),
             latency=_seconds(data, "latency"),
             duration=_seconds(data, "generation_time"),
-            created=_text(data, "created_at"),
+            created=text_in(data, "created_at"),
             streamed=_bool(data, "streamed"),
             cancelled=_bool(data, "cancelled"),
             raw=data,
@@ -180,11 +180,6 @@ def _listed(option: str, value: Any, kind: type, what: str) -> list[Any]:
     if not items or not all(isinstance(item, kind) for item in items):
         raise ConfigError(f"{option}={value!r:.80}: give a list of {what}.")
     return items
-
-
-def _text(row: Mapping[str, Any], key: str) -> str | None:
-    value = row.get(key)
-    return value if isinstance(value, str) and value else None
 
 
 def _bool(row: Mapping[str, Any], key: str) -> bool | None:

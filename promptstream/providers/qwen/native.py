@@ -9,18 +9,18 @@ import attrs
 
 from promptstream.errors import Authentication, ProtocolError, ProviderError, Unsupported
 from promptstream.providers.failures import said_error
-from promptstream.providers.openai.answer import FINISH_REASONS, count, list_in
-from promptstream.providers.openai.chat import DONE
+from promptstream.providers.openai.answer import FINISH_REASONS
 from promptstream.providers.qwen import places
 from promptstream.providers.qwen.request import encode_body, is_multimodal
+from promptstream.providers.reading import DONE, count, last_event, list_in
 from promptstream.providers.toolcalls import ToolCalls, new_id
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.secret import Secret
 from promptstream.values.usage import Usage
-from promptstream.wire.events import EventStream, tail_data
-from promptstream.wire.jsontext import check_depth, excerpt, loads, loads_quick
+from promptstream.wire.events import EventStream
+from promptstream.wire.jsontext import check_depth, excerpt, loads_quick
 
 
 class QwenNativeDialect(VendorDialect):
@@ -101,13 +101,11 @@ class QwenNativeDialect(VendorDialect):
                 return
             check_depth(event.data)
             yield from answer.feed(body, event.event)
-        if tail := tail_data(events.tail):
-            try:
-                body = loads(tail)
-            except ProtocolError:
-                return  # cut in the middle of an event: not an event
-            if isinstance(body, dict):
-                yield from answer.feed(body, "")
+        last = last_event(events.tail)
+        if last == DONE:
+            yield from answer.end()
+        elif last is not None:
+            yield from answer.feed(last, "")
 
     def decode_whole(self, body: Any) -> Iterator[Chunk]:
         """Turn an answer that came as one JSON object into chunks.
