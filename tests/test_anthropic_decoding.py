@@ -4,51 +4,26 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from decoding import Outcome, decoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptstream.client import Provider
-from promptstream.errors import Overloaded, ProtocolError, ProviderError, RateLimited, StreamError, Truncated
+from promptstream.errors import Overloaded, ProtocolError, ProviderError, RateLimited, Truncated
 from promptstream.providers.anthropic.answer import read_usage
 from promptstream.providers.anthropic.dialect import AnthropicDialect
-from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.chunk import ChunkType
 from promptstream.values.message import Reasoning, Text, ToolCall
-from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
 from promptstream.wire.events import iter_sse
-from promptstream.wire.watch import Watch
 
 
-class Played(AnthropicDialect):
-    """Decode given bytes in place of an answer from a server."""
-
-    def __init__(self, pieces: Iterable[bytes], whole: Any = None) -> None:
-        super().__init__(api_key="sk-ant-played")
-        self.pieces = list(pieces)
-        self.body = whole
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes, or of the whole JSON value."""
-        return self.decode(iter_sse(self.pieces)) if self.body is None else self.decode_whole(self.body)
-
-
-def played(*pieces: bytes, whole: Any = None) -> tuple[Response, StreamError | None, list[Chunk]]:
+def played(*pieces: bytes, whole: Any = None) -> Outcome:
     """Give the answer that a provider makes of *pieces*, how it failed, and its chunks."""
-    stream = Provider(Played(pieces, whole)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        assert not any(chunk.done for chunk in chunks)
-        return error.response, error, chunks
-    assert [chunk.done for chunk in chunks].index(True) == len(chunks) - 1
-    return stream.response, None, chunks
+    return decoded(AnthropicDialect(api_key="sk-ant-played"), pieces, whole)
 
 
 def sse(*events: Any, named: bool = True) -> bytes:
@@ -683,7 +658,11 @@ def test_trap_22_a_refusal_ends_normally_and_is_marked():
 def test_trap_22_a_pause_asks_to_be_asked_again():
     """The provider wants the same content back; the answer so far ends as "other"."""
     stream = iter_sse([sse(began(), *text(0, "Hi"), *ended("pause_turn"))])
-    finishes = [chunk for chunk in Played([]).decode(stream) if getattr(chunk, "raw_reason", None)]
+    finishes = [
+        chunk
+        for chunk in AnthropicDialect(api_key="sk-ant-played").decode(stream)
+        if getattr(chunk, "raw_reason", None)
+    ]
     assert [(each.reason, each.raw_reason, each.pause) for each in finishes] == [("other", "pause_turn", True)]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import responses
+from decoding import Outcome, decoded
 
 from promptstream import Document, Message, Reasoning, Text, ToolCall, ToolResult, Usage, providers
-from promptstream.client import Provider
 from promptstream.errors import (
     Authentication,
     InvalidRequest,
@@ -19,17 +19,14 @@ from promptstream.errors import (
     QuotaExceeded,
     RateLimited,
     ServerError,
-    StreamError,
     Truncated,
     Unsupported,
 )
 from promptstream.providers.compatible import CompatibleDialect
 from promptstream.providers.openai.chat import OpenAIDialect
-from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.chunk import ChunkType
 from promptstream.values.request import ChatRequest
-from promptstream.values.response import Response
 from promptstream.wire.events import iter_sse
-from promptstream.wire.watch import Watch
 
 SERVER = "http://127.0.0.1:9/v1"
 KEY = "key-0123456789-abcdef"
@@ -56,21 +53,9 @@ def sse(*events: Any, done: bool = True) -> bytes:
 
 def played(
     *events: Any, dialect: type[OpenAIDialect] = CompatibleDialect, done: bool = True, whole: Any = None
-) -> tuple[Response, StreamError | None, list[Chunk]]:
+) -> Outcome:
     """Give the answer that *events* make, how it failed, and its chunks."""
-
-    class Played(dialect):  # type: ignore[misc,valid-type]
-        def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-            return self.decode(iter_sse([sse(*events, done=done)])) if whole is None else self.decode_whole(whole)
-
-    stream = Provider(Played(base_url=SERVER, api_key=KEY)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        return error.response, error, chunks
-    return stream.response, None, chunks
+    return decoded(dialect(base_url=SERVER, api_key=KEY), [sse(*events, done=done)], whole)
 
 
 def encoded(*messages: Message, base_url: str = SERVER) -> list[dict]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from decoding import Outcome, decoded, stream_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptstream.client import Provider
 from promptstream.errors import (
     Authentication,
     ContentFiltered,
@@ -21,49 +20,24 @@ from promptstream.errors import (
     ProtocolError,
     ProviderError,
     RateLimited,
-    StreamError,
     Truncated,
 )
 from promptstream.providers.gemini.answer import FINISH_REASONS
 from promptstream.providers.gemini.dialect import GeminiDialect
-from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.chunk import ChunkType
 from promptstream.values.message import Reasoning, Text, ToolCall
-from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
 from promptstream.wire.events import MAX_STRAY, iter_sse
-from promptstream.wire.watch import Watch
 
 KEY = "gemini-secret-0123456789"
 MODEL = "gemini-2.5-flash"
 OVERLOADED = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
 
 
-class Played(GeminiDialect):
-    """Decode given bytes in place of an answer from a server."""
-
-    def __init__(self, pieces: Iterable[bytes], whole: Any = None) -> None:
-        super().__init__(api_key=KEY)
-        self.pieces = list(pieces)
-        self.body = whole
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes, or of the whole JSON value."""
-        return self.decode(iter_sse(self.pieces)) if self.body is None else self.decode_whole(self.body)
-
-
-def played(*pieces: bytes, whole: Any = None) -> tuple[Response, StreamError | None, list[Chunk]]:
+def played(*pieces: bytes, whole: Any = None) -> Outcome:
     """Give the answer that a provider makes of *pieces*, how it failed, and its chunks."""
-    stream = Provider(Played(pieces, whole)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        assert not any(chunk.done for chunk in chunks)
-        return error.response, error, chunks
-    assert [chunk.done for chunk in chunks].index(True) == len(chunks) - 1
-    return stream.response, None, chunks
+    return decoded(GeminiDialect(api_key=KEY), pieces, whole)
 
 
 def sse(*events: Any, end: str = "\r\n") -> bytes:
@@ -341,15 +315,12 @@ def test_trap_29_thoughts_are_added_to_the_output_and_what_is_absent_is_zero(cou
 
 def test_trap_29_the_last_counts_win_and_grow_while_the_answer_comes():
     """Every event's counts are totals; ``stream.usage`` shows them as they come."""
-    stream = Provider(
-        Played(
-            [
-                sse(event(said("a"), usage={"promptTokenCount": 7, "totalTokenCount": 7})),
-                sse(event(said("b"), usage={"promptTokenCount": 7, "candidatesTokenCount": 1})),
-                sse(event(said("c"), usage={"promptTokenCount": 7, "candidatesTokenCount": 4}), STOP),
-            ]
-        )
-    ).stream("Hello")
+    events = (
+        event(said("a"), usage={"promptTokenCount": 7, "totalTokenCount": 7}),
+        event(said("b"), usage={"promptTokenCount": 7, "candidatesTokenCount": 1}),
+    )
+    last = (event(said("c"), usage={"promptTokenCount": 7, "candidatesTokenCount": 4}), STOP)
+    stream = stream_of(GeminiDialect(api_key=KEY), [*map(sse, events), sse(*last)])
     seen = [(chunk.text, stream.usage.output) for chunk in stream if chunk.text]
     assert seen == [("a", None), ("b", 1), ("c", 4)]
     assert stream.usage == Usage(7, 2)
@@ -722,7 +693,7 @@ def test_trap_25_an_invalid_key_comes_as_400():
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
     error = {"code": 400, "message": f"API key {KEY} not valid.", "status": "INVALID_ARGUMENT", "details": [info]}
     for body in ({"error": error}, [{"error": error}]):
-        raised = Played([]).error(400, {"content-type": "application/json"}, json.dumps(body).encode())
+        raised = GeminiDialect(api_key=KEY).error(400, {"content-type": "application/json"}, json.dumps(body).encode())
         assert isinstance(raised, Authentication)
         assert KEY not in raised.message
 
@@ -731,7 +702,8 @@ def test_trap_25_the_wait_is_in_the_body():
     """There is no Retry-After; RetryInfo says how long, in seconds with a unit."""
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.4s"}
     error = {"code": 429, "message": "Quota.", "status": "RESOURCE_EXHAUSTED", "details": [info]}
-    raised = Played([]).error(429, {"content-type": "application/json"}, json.dumps([{"error": error}]).encode())
+    body = json.dumps([{"error": error}]).encode()
+    raised = GeminiDialect(api_key=KEY).error(429, {"content-type": "application/json"}, body)
     assert isinstance(raised, RateLimited)
     assert raised.retry_after == 34.4
 

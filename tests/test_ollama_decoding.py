@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from decoding import Outcome, decoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptstream.client import Provider
 from promptstream.errors import (
     Authentication,
     ContextTooLong,
@@ -25,39 +24,15 @@ from promptstream.errors import (
     Truncated,
 )
 from promptstream.providers.ollama.dialect import OllamaDialect
-from promptstream.values.chunk import Chunk, ChunkType
-from promptstream.values.request import ChatRequest, ModelInfo
+from promptstream.values.chunk import ChunkType
+from promptstream.values.request import ModelInfo
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
-from promptstream.wire.events import iter_ndjson
-from promptstream.wire.watch import Watch
 
 
-class Played(OllamaDialect):
-    """Decode given bytes in place of an answer from a server."""
-
-    def __init__(self, pieces: Iterable[bytes], whole: Any = None) -> None:
-        super().__init__(model="m-1")
-        self.pieces = list(pieces)
-        self.body = whole
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes, or of the whole JSON value."""
-        return self.decode(iter_ndjson(self.pieces)) if self.body is None else self.decode_whole(self.body)
-
-
-def played(*pieces: bytes, whole: Any = None) -> tuple[Response, StreamError | None, list[Chunk]]:
-    """Give the answer that comes of *pieces*, how it failed, and its chunks."""
-    stream = Provider(Played(pieces, whole)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        assert not any(chunk.done for chunk in chunks)
-        return error.response, error, chunks
-    assert [chunk.done for chunk in chunks].index(True) == len(chunks) - 1
-    return stream.response, None, chunks
+def played(*pieces: bytes, whole: Any = None) -> Outcome:
+    """Give the answer that a provider makes of *pieces*, how it failed, and its chunks."""
+    return decoded(OllamaDialect(model="m-1"), pieces, whole)
 
 
 def answered(*lines: Any) -> Response:
@@ -468,19 +443,19 @@ def test_an_error_may_be_an_object_or_empty():
 def test_a_model_that_is_not_there_is_to_be_pulled():
     """The advice is the command, for a name as the server writes it, by status and in the stream alike."""
     for said_so in ("model 'toy:1b' not found", 'model "toy:1b" not found, try pulling it first'):
-        error = Played([]).error(404, {}, json.dumps({"error": said_so}).encode())
+        error = OllamaDialect(model="m-1").error(404, {}, json.dumps({"error": said_so}).encode())
         assert isinstance(error, NotFound)
         assert str(error).endswith("To fetch it: ollama pull toy:1b")
         assert str(error) == str(error.args[0])
         assert str(failed({"error": said_so})[0]).endswith("To fetch it: ollama pull toy:1b")
-    other = Played([]).error(404, {}, b"404 page not found")
+    other = OllamaDialect(model="m-1").error(404, {}, b"404 page not found")
     assert "pull" not in str(other)
 
 
 def test_a_server_that_is_not_signed_in_says_how():
     """A local server answers 401 for a cloud model; no key of ours is at fault."""
     body = b'{"error":"unauthorized","signin_url":"https://ollama.com/connect?name=x"}'
-    error = Played([]).error(401, {}, body)
+    error = OllamaDialect(model="m-1").error(401, {}, body)
     assert isinstance(error, Authentication)
     assert str(error).endswith("A cloud model needs: ollama signin")
 
@@ -559,7 +534,7 @@ def test_a_body_that_is_no_answer_is_an_error():
 
 def test_the_list_of_models_gives_their_names():
     """/api/tags names them; rows without a name are passed over."""
-    dialect = Played([])
+    dialect = OllamaDialect(model="m-1")
     rows = [{"name": "a:latest", "model": "a:latest", "size": 1}, {"name": "b:7b"}, {"size": 1}, {"name": 1}, 1]
     assert dialect.decode_models({"models": rows}) == [ModelInfo("a:latest"), ModelInfo("b:7b")]
     for wrong in ([], {}, {"models": {}}, None):

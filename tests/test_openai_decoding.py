@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from decoding import Outcome, decoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptstream.client import Provider
 from promptstream.errors import (
     InvalidRequest,
     Overloaded,
@@ -19,44 +18,18 @@ from promptstream.errors import (
     ProviderError,
     RateLimited,
     ServerError,
-    StreamError,
     Truncated,
 )
 from promptstream.providers.compatible import CompatibleDialect
 from promptstream.providers.openai.answer import read_usage
-from promptstream.values.chunk import Chunk, ChunkType
-from promptstream.values.request import ChatRequest
+from promptstream.values.chunk import ChunkType
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
-from promptstream.wire.events import iter_sse
-from promptstream.wire.watch import Watch
 
 
-class Played(CompatibleDialect):
-    """Decode given bytes in place of an answer from a server."""
-
-    def __init__(self, pieces: Iterable[bytes], whole: Any = None) -> None:
-        super().__init__(base_url="http://127.0.0.1/v1")
-        self.pieces = list(pieces)
-        self.body = whole
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes, or of the whole JSON value."""
-        return self.decode(iter_sse(self.pieces)) if self.body is None else self.decode_whole(self.body)
-
-
-def played(*pieces: bytes, whole: Any = None) -> tuple[Response, StreamError | None, list[Chunk]]:
+def played(*pieces: bytes, whole: Any = None) -> Outcome:
     """Give the answer that a provider makes of *pieces*, how it failed, and its chunks."""
-    stream = Provider(Played(pieces, whole)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        assert not any(chunk.done for chunk in chunks)
-        return error.response, error, chunks
-    assert [chunk.done for chunk in chunks].index(True) == len(chunks) - 1
-    return stream.response, None, chunks
+    return decoded(CompatibleDialect(base_url="http://127.0.0.1/v1"), pieces, whole)
 
 
 def sse(*events: Any, done: bool = True) -> bytes:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import responses
+from decoding import Outcome, decoded, stream_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptstream
 from promptstream import Document, Message, Reasoning, Text, ToolCall, ToolResult, ToolSpec, Usage, providers
-from promptstream.client import Provider
 from promptstream.errors import (
     ConfigError,
     InvalidRequest,
@@ -22,16 +22,13 @@ from promptstream.errors import (
     Overloaded,
     ProviderError,
     RateLimited,
-    StreamError,
 )
 from promptstream.providers.openrouter.answer import assembled
 from promptstream.providers.openrouter.dialect import OpenRouterDialect
 from promptstream.providers.reading import amount
-from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.chunk import ChunkType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
-from promptstream.wire.events import iter_sse
-from promptstream.wire.watch import Watch
 
 ROOT = "https://openrouter.ai/api/v1"
 KEY = "sk-or-v1-secret-0123456789"
@@ -71,30 +68,10 @@ COUNTS = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "cost"
 ENDING = event({}, "stop", native="end_turn", usage=COUNTS)
 
 
-class Played(OpenRouterDialect):
-    """Decode given bytes in place of an answer from the network."""
-
-    def __init__(self, body: bytes, whole: Any = None) -> None:
-        super().__init__(api_key=KEY)
-        self.bytes = body
-        self.body = whole
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes, or of the whole JSON value."""
-        return self.decode(iter_sse([self.bytes])) if self.body is None else self.decode_whole(self.body)
-
-
-def played(*events: Any, done: bool = True, whole: Any = None) -> tuple[Response, StreamError | None, list[Chunk]]:
+def played(*events: Any, done: bool = True, whole: Any = None) -> Outcome:
     """Give the answer that *events* make, how it failed, and its chunks."""
     body = events[0] if events and isinstance(events[0], bytes) else sse(*events, done=done)
-    stream = Provider(Played(body, whole)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        return error.response, error, chunks
-    return stream.response, None, chunks
+    return decoded(OpenRouterDialect(api_key=KEY), [body], whole)
 
 
 @pytest.fixture
@@ -517,7 +494,7 @@ def test_a_thought_that_was_cut_is_not_sent_back():
 
 def test_a_thought_that_the_user_stopped_leaves_no_details():
     """A partial answer goes into the next request without the half of a thought."""
-    stream = Provider(Played(sse(thought("Hm"), thought("m."), SIGNED, said("Hi"), STOP))).stream("Hello")
+    stream = stream_of(OpenRouterDialect(api_key=KEY), [sse(thought("Hm"), thought("m."), SIGNED, said("Hi"), STOP)])
     for _ in stream:
         break
     assert stream.response.reasoning == "Hm"

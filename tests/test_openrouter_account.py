@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 import responses
+from decoding import stream_of
 
 from promptstream import ModelInfo, Usage, providers
 from promptstream.client import Provider
 from promptstream.errors import ConfigError, NotFound, ProtocolError, ProviderError
 from promptstream.providers.openrouter.dialect import OpenRouterDialect
 from promptstream.values.account import Credits
-from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.chunk import ChunkType
 from promptstream.values.request import ChatRequest
-from promptstream.wire.events import iter_sse
-from promptstream.wire.watch import Watch
 
 ROOT = "https://openrouter.ai/api/v1"
 KEY = "sk-or-v1-secret-0123456789"
@@ -216,18 +215,6 @@ def test_an_id_is_quoted_in_the_address():
 # Recorded answers
 
 
-class Played(OpenRouterDialect):
-    """Decode given bytes in place of an answer from the network."""
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__(api_key=KEY)
-        self.bytes = body
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes."""
-        return self.decode(iter_sse([self.bytes]))
-
-
 @pytest.fixture(scope="module")
 def recorded(conformance_data: Path) -> dict[str, bytes]:
     """Give the recorded chats with OpenRouter by name."""
@@ -244,7 +231,7 @@ def test_every_recorded_answer_has_the_cost_reason_and_id_that_the_wire_says(rec
     """Cost, native reason and generation id of 39 recordings are those of their events, each said once."""
     assert len(recorded) == 39
     for name, body in recorded.items():
-        stream = Provider(Played(body)).stream("Hello")
+        stream = stream_of(OpenRouterDialect(api_key=KEY), [body])
         events = bodies_of(body)
         try:
             kinds = [chunk.type for chunk in stream]
@@ -271,7 +258,7 @@ def test_every_recorded_detail_of_reasoning_is_echoed_whole(recorded):
             for choice in event["choices"]
             for detail in choice["delta"].get("reasoning_details") or ()
         ]
-        stream = Provider(Played(body)).stream("Hello")
+        stream = stream_of(OpenRouterDialect(api_key=KEY), [body])
         try:
             list(stream)
         except ProviderError:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from decoding import Outcome, decoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptstream import Message, Reasoning, Text, ToolCall
-from promptstream.client import Provider
 from promptstream.errors import (
     Authentication,
     ContentFiltered,
@@ -30,12 +29,10 @@ from promptstream.errors import (
     Truncated,
 )
 from promptstream.providers.openai.responses import ResponsesDialect
-from promptstream.values.chunk import Chunk, ChunkType
-from promptstream.values.request import ChatRequest
+from promptstream.values.chunk import ChunkType
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
 from promptstream.wire.events import iter_sse
-from promptstream.wire.watch import Watch
 
 KEY = "openai_responses"
 USAGE = {
@@ -47,29 +44,9 @@ USAGE = {
 }
 
 
-class Played(ResponsesDialect):
-    """Decode given bytes in place of an answer from a server."""
-
-    def __init__(self, pieces: Iterable[bytes], whole: Any = None, **options: Any) -> None:
-        super().__init__(api_key="sk-secret-0123456789", **options)
-        self.bytes = list(pieces)
-        self.body = whole
-
-    def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
-        """Give the chunks of the bytes, or of the whole JSON value."""
-        return self.decode(iter_sse(self.bytes)) if self.body is None else self.decode_whole(self.body)
-
-
-def played(*pieces: bytes, whole: Any = None, **options: Any) -> tuple[Response, StreamError | None, list[Chunk]]:
+def played(*pieces: bytes, whole: Any = None, **options: Any) -> Outcome:
     """Give the answer that a provider makes of *pieces*, how it failed, and its chunks."""
-    stream = Provider(Played(pieces, whole, **options)).stream("Hello")
-    chunks: list[Chunk] = []
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except StreamError as error:
-        return error.response, error, chunks
-    return stream.response, None, chunks
+    return decoded(ResponsesDialect(api_key="sk-secret-0123456789", **options), pieces, whole)
 
 
 def answer(*pieces: bytes, **options: Any) -> Response:
