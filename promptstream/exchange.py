@@ -210,7 +210,7 @@ def _holds_lines(head: bytes, kind: str, asked: bool) -> bool:
 def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) -> Iterator[Event]:
     """Run the clocks while the server is waited for, and stop them while the consumer takes its time."""
     for event in events:
-        if event.event in keepalives:
+        if keepalives and event.event in keepalives:
             yield event
             continue
         watch.due = FOREVER
@@ -223,27 +223,28 @@ def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) 
 
 def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Join surrogate pairs split over deltas, so that every chunk's text can be encoded."""
-    joiner = Joiner()
-    thoughts = Joiner()
+    joiner, thoughts = Joiner(), Joiner()
     for chunk in chunks:
-        if isinstance(chunk, Finish) and chunk.reason is None and not chunk.sentinel:
-            yield chunk  # what is learned between two deltas, such as Gemini's counts, does not part them
-            continue
-        if thoughts.holds and chunk.type is not ChunkType.REASONING:
-            yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
         if chunk.type is _TEXT:
-            if joiner.holds or not chunk.text.isascii():
+            if thoughts.held:
+                yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
+            if joiner.held or not chunk.text.isascii():
                 chunk.text = joiner.feed(chunk.text)
                 if not chunk.text:
                     continue
             yield chunk
             continue
-        if joiner.holds:
+        if isinstance(chunk, Finish) and chunk.reason is None and not chunk.sentinel:
+            yield chunk  # what is learned between two deltas, such as Gemini's counts, does not part them
+            continue
+        if joiner.held:
             yield Chunk(_TEXT, joiner.flush(), model=chunk.model)
         if chunk.type is ChunkType.REASONING:
             chunk.reasoning = thoughts.feed(chunk.reasoning)
             if not chunk.reasoning:
                 continue
+        elif thoughts.held:
+            yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
         yield chunk
 
 

@@ -82,11 +82,11 @@ def test_only_a_trailing_high_half_is_held_back():
     """Nothing waits for the next delta but a half that may still meet its other."""
     joiner = Joiner()
     assert joiner.feed("a" + LOW) == "a\ufffd"
-    assert not joiner.holds
+    assert not joiner.held
     assert joiner.feed("b" + HIGH) == "b"
-    assert joiner.holds
+    assert joiner.held
     assert joiner.feed(LOW) == "😀"
-    assert not joiner.holds
+    assert not joiner.held
     assert joiner.flush() == ""
 
 

@@ -17,27 +17,23 @@ def mend(text: str) -> str:
 class Joiner:
     """Join surrogate pairs that were split over two deltas (Unicode 16, section 3.9, D92)."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self._held = ""
+        self.held = ""
+        """The high half that waits for its other."""
 
     def feed(self, text: str) -> str:
         """Take a delta and give what can be handed out of it; a trailing high half is held back."""
-        if self._held:
-            text, self._held = self._held + text, ""
+        if self.held:
+            text, self.held = self.held + text, ""
         elif text.isascii():
             return text
         if text and _HIGH_FIRST <= text[-1] <= _HIGH_LAST:
-            text, self._held = text[:-1], text[-1]
+            text, self.held = text[:-1], text[-1]
         return mend(text)
 
     def flush(self) -> str:
         """Give U+FFFD for a half that never met its other, or ""."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return "\ufffd" if held else ""
-
-    @property
-    def holds(self) -> bool:
-        """True while a high half waits for its other."""
-        return bool(self._held)
