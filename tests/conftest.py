@@ -29,6 +29,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def model_file() -> Path:
+    """The embedded model's weights, fetched once into the user's cache; skipped where they cannot be had."""
+    from promptstream.errors import ConfigError
+    from promptstream.providers.local import llama_server, weights
+
+    if not llama_server.available():
+        pytest.skip("xllamacpp is not installed (extra local)")
+    try:
+        return weights.install()
+    except ConfigError as error:
+        pytest.skip(f"the embedded model's weights cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
 def conformance_data() -> Path:
     """The directory of recorded streams, SSE cases and packs that others wrote."""
     default = Path(__file__).parents[2] / "shared" / "data"

@@ -9,15 +9,12 @@ from llama_template import tool_server
 
 import promptstream
 from promptstream import errors
-from promptstream.providers.local import llama_server, weights
+from promptstream.providers.local import llama_server
 from promptstream.values.chunk import ChunkType
 from promptstream.values.message import Message, Text, ToolCall, ToolResult
 from promptstream.values.request import ChatRequest, ToolSpec
 
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(not llama_server.available(), reason="xllamacpp is not installed (extra local)"),
-]
+pytestmark = pytest.mark.model
 
 DIALECTS = {
     "openai": ("openai", {"model": "gpt-4.1-mini"}, "/v1"),
@@ -38,13 +35,10 @@ SCHEMA = {
 CONTEXT = 1024
 
 
-@pytest.fixture(scope="module")
-def model_file():
-    """The weights; skipped where they cannot be had."""
-    try:
-        yield weights.install()
-    except errors.ConfigError as error:
-        pytest.skip(f"the embedded model's weights cannot be fetched: {error}")
+@pytest.fixture(scope="module", autouse=True)
+def stopped():
+    """Leave no server behind."""
+    yield
     llama_server.stop()
 
 

@@ -20,14 +20,10 @@ import requests
 
 import promptstream
 from promptstream.errors import ConfigError
-from promptstream.providers.local import llama_server, weights
+from promptstream.providers.local import llama_server
 
 ROOT = str(Path(promptstream.__file__).parents[1])
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")
-needs_model = pytest.mark.skipif(
-    not (llama_server.available() and weights.installed()),
-    reason="needs the extra local and its weights: promptstream local install",
-)
 
 STAND_IN = """
 import json, os, socket, sys, threading
@@ -420,13 +416,12 @@ def test_ctrl_c_while_it_starts_ends_it(stand_in, model):
 
 
 @pytest.fixture
-def real():
+def real(model_file):
     """The embedded model's file."""
-    return weights.path()
+    return model_file
 
 
 @pytest.mark.model
-@needs_model
 def test_the_real_model_streams_an_answer_under_its_name(real):
     """llama.cpp's server answers in the OpenAI dialect, with usage and sentinel."""
     base_url, key = llama_server.address(real)
@@ -443,7 +438,6 @@ def test_the_real_model_streams_an_answer_under_its_name(real):
 
 
 @pytest.mark.model
-@needs_model
 def test_the_real_server_refuses_who_has_no_key(real):
     """Other users of the machine cannot use it."""
     base_url, _ = llama_server.address(real)
@@ -452,7 +446,6 @@ def test_the_real_server_refuses_who_has_no_key(real):
 
 
 @pytest.mark.model
-@needs_model
 def test_each_answer_has_the_context_that_was_asked_for(real):
     """Slots do not share one context."""
     base_url, key = llama_server.address(real, context=512)
@@ -463,7 +456,6 @@ def test_each_answer_has_the_context_that_was_asked_for(real):
 
 
 @pytest.mark.model
-@needs_model
 def test_a_damaged_model_is_refused_with_llama_cpps_own_reason(real, tmp_path):
     """A cut file costs neither this process nor the terminal."""
     cut = tmp_path / "cut.gguf"
@@ -474,7 +466,6 @@ def test_a_damaged_model_is_refused_with_llama_cpps_own_reason(real, tmp_path):
 
 
 @pytest.mark.model
-@needs_model
 def test_exit_with_an_answer_on_its_way_is_clean(real):
     """A daemon thread in the middle of an answer neither delays nor breaks nor sullies the exit."""
     code = """

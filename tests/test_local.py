@@ -8,21 +8,9 @@ import pytest
 
 import promptstream
 from promptstream import errors
-from promptstream.providers.local import llama_server, weights
+from promptstream.providers.local import llama_server
 
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(not llama_server.available(), reason="xllamacpp is not installed (extra local)"),
-]
-
-
-@pytest.fixture(scope="module")
-def model_file():
-    """The weights, fetched once into the user's cache; skipped where they cannot be had."""
-    try:
-        return weights.install()
-    except errors.ConfigError as error:
-        pytest.skip(f"the embedded model's weights cannot be fetched: {error}")
+pytestmark = pytest.mark.model
 
 
 @pytest.fixture
