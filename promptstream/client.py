@@ -314,13 +314,14 @@ class Provider:
                 parameters=check_parameters(messages.parameters),
                 streaming=streaming,
             )
-        names = check_models(models)
+        names, checked, specs = check_models(models), check_parameters(parameters), _read_tools(tools)
+        _check_choice(checked.get("tool_choice"), specs)
         return ChatRequest(
             messages=read_messages(messages),
             model=self.asked_model(model, names),
             models=names,
-            tools=_read_tools(tools),
-            parameters=check_parameters(parameters),
+            tools=specs,
+            parameters=checked,
             extra=dict(extra or {}),
             streaming=streaming,
         )
@@ -364,7 +365,16 @@ def _read_tools(tools: Iterable[ToolSpec | Mapping[str, Any]]) -> tuple[ToolSpec
             read.append(tool if isinstance(tool, ToolSpec) else ToolSpec.from_dict(tool))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"tools[{number}]: {error}") from None
+    names = [tool.name for tool in read]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"Two tools are called {twice!r:.60}; a call could not tell them apart.")
     return tuple(read)
+
+
+def _check_choice(choice: Any, tools: tuple[ToolSpec, ...]) -> None:
+    names = [tool.name for tool in tools]
+    if tools and isinstance(choice, str) and choice not in ("auto", "required", "none", *names):
+        raise ConfigError(f"tool_choice={choice!r:.60} names none of the tools: {', '.join(names)}.")
 
 
 def _forget(response: Response, outcome: Outcome) -> None:

@@ -8,7 +8,7 @@ from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from promptstream.errors import ConnectFailed, ProtocolError, StreamError
+from promptstream.errors import ConnectFailed, ProtocolError, StreamError, Truncated
 from promptstream.providers.base import Dialect, Starter
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
@@ -172,7 +172,7 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
         return
     events = framed(chain((head,), reply.chunks()))
     yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
-    if not watch.events and not events.tail:
+    if not watch.events and not events.tail and not _begun(head).startswith(b":"):  # with comments alone it is cut
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
 
 
@@ -249,12 +249,17 @@ def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _parsed(body: bytes) -> Any:
-    from promptstream.wire.jsontext import loads_exact  # a tool call's arguments may be an object in it
+    from promptstream.wire.jsontext import is_cut, loads_exact  # a tool call's arguments may be an object in it
 
     text = body.decode("utf-8-sig", errors="replace").strip()
     if not text:
         raise ProtocolError("The server's answer is empty.", phase="body")
-    return loads_exact(text)
+    try:
+        return loads_exact(text)
+    except ProtocolError as error:
+        if is_cut(text):
+            raise Truncated("The answer was cut: it ended in the middle of its JSON.", phase="body") from error
+        raise
 
 
 def fetch_json(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Any:

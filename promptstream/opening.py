@@ -159,12 +159,21 @@ def _made(
     owns = [made] if owned else []
     try:
         check_capabilities(made.dialect, {"model_fallback": bool(choices)})
+        _check_model(made, model)
         others = _others(fallback, options, owns)
         return Conversation(made, model=model, models=choices, fallback=others, owns=owns, **settings)
     except BaseException:
         for each in owns:
             each.close()
         raise
+
+
+def _check_model(provider: Provider, model: str | None) -> None:
+    if not (model or provider.model) and getattr(provider.dialect, "needs_model", False):
+        raise ConfigError(
+            f"{provider.name} has no default model: name one, such as provider={provider.name!r}, model='llama3.2', "
+            f"or providers.get({provider.name!r}, model=…) in fallback."
+        )
 
 
 def _others(fallback: Iterable[str | Provider], options: Mapping[str, Any], owns: list[Provider]) -> list[Provider]:
@@ -175,6 +184,7 @@ def _others(fallback: Iterable[str | Provider], options: Mapping[str, Any], owns
         if not isinstance(each, (str, Provider)):
             raise ConfigError(f"fallback holds {each!r:.80}: give names of providers, or Providers.")
         made, owned = resolve(each, model=None, options={"retry": options["retry"]} if isinstance(each, str) else {})
+        _check_model(made, None)
         others.append(made)
         if owned:
             owns.append(made)

@@ -780,9 +780,8 @@ def test_a_stream_without_a_content_type_is_understood(net):
     [
         (b"<html>Sign in</html>", "text/html", "HTML"),
         (b"", "text/event-stream", "no event"),
-        (b": ping\n\n", "text/event-stream", "no event"),
         (b"", "application/json", "empty"),
-        (b"{", "application/json", "not JSON"),
+        (b"{]", "application/json", "not JSON"),
         (b"[1]", "application/json", "something else"),
         (b'{"ok": true}', "application/json", "something else"),
     ],
@@ -791,6 +790,16 @@ def test_an_answer_that_is_none_is_a_protocol_error(net, body, kind, text):
     """A page, nothing at all, or JSON of another kind is not an empty answer."""
     net.replace(responses.POST, URL, body=body, content_type=kind)
     with providers.get("openai", api_key=KEY) as provider, pytest.raises(ProtocolError, match=text):
+        provider.send("Hello")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"), [(b": ping\n\n", "text/event-stream"), (b"{", "application/json"), (b'{"id": "c', "text/plain")]
+)
+def test_an_answer_that_ends_before_it_begins_is_cut(net, body, kind):
+    """Comments alone, or JSON that breaks off, is an answer of which the rest is missing."""
+    net.replace(responses.POST, URL, body=body, content_type=kind)
+    with providers.get("openai", api_key=KEY) as provider, pytest.raises(Truncated):
         provider.send("Hello")
 
 

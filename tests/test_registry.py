@@ -73,8 +73,12 @@ def test_an_unmistakable_model_chooses_its_provider(model, with_local):
 
 @pytest.mark.parametrize("model", ["llama-3", "my-gpt-4", "o3mini", "ollama", "gpt-oss", "omni-3", "", None])
 def test_any_other_model_leaves_the_choice_to_the_keys(model, monkeypatch, with_local):
-    """What is not unmistakable chooses nothing."""
-    assert providers.choose(model).name == "local"
+    """What is not unmistakable chooses nothing; but who names a model does not get the demo's answer for it."""
+    if model:
+        with pytest.raises(MissingKey, match=f"whose model {model!r} is"):
+            providers.choose(model)
+    else:
+        assert providers.choose(model).name == "local"
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     choice = providers.choose(model)
     assert (choice.name, choice.reason) == ("openai", "OPENAI_API_KEY is set")

@@ -12,7 +12,8 @@ from openai_server import Answer, OpenAIServer
 import promptstream
 from promptstream import errors, providers
 from promptstream.providers.local import llama_server, weights
-from promptstream.values.chunk import Finish
+from promptstream.values.chunk import Finish, Opaque
+from promptstream.values.request import ChatRequest
 from promptstream.values.usage import Usage
 from promptstream.wire import causes
 from promptstream.wire import watch as watch_module
@@ -171,3 +172,54 @@ def test_a_plain_message_keeps_its_refusal_and_its_thoughts():
         {"role": "assistant", "content": None, "refusal": "No.", "reasoning_content": "Hm."}
     )
     assert (read.text, read.reasoning) == ("No.", "Hm.")
+
+
+def test_a_short_key_is_scrubbed_too():
+    """Seven letters are a key as well as seventy."""
+    dialect = providers.get("openai", api_key="sk-test", model="m").dialect
+    error = dialect.error(401, {}, b'{"error": {"message": "bad <sk-test> x"}}')
+    assert "sk-test" not in str(error)
+    assert "bad <[key]> x" in str(error)
+
+
+def test_a_dialect_reads_headers_in_any_case():
+    """Header names are alike in any case (RFC 9110 section 5.1), for who calls a dialect by hand too."""
+    dialect = providers.get("openai", api_key=KEY, model="m").dialect
+    error = dialect.error(429, {"Retry-After": "3", "X-Request-Id": "q"}, b"{}")
+    assert (error.retry_after, error.request_id) == (3.0, "q")
+
+
+@pytest.mark.parametrize("ending", ["/chat/completions", "/responses", "/messages"])
+def test_an_address_with_its_endpoint_is_told_what_to_cut(ending):
+    """What is copied from a curl command has the endpoint at its end, which would come twice."""
+    with pytest.raises(errors.ConfigError, match=f"ends in {ending}"):
+        providers.get("compatible", base_url=f"http://127.0.0.1:8000/v1{ending}")
+
+
+def test_a_result_without_its_call_is_told_where_it_is_read():
+    """A tool's message that names no call would be refused by every provider in words of its own."""
+    with pytest.raises(ValueError, match="tool_call_id"):
+        promptstream.Message.from_dict({"role": "tool", "content": "5"})
+
+
+def test_the_demo_model_takes_no_tools_and_another_may(monkeypatch, tmp_path):
+    """SmolLM2 has no place for tools: who asks for them is told before anything is sent."""
+    monkeypatch.setattr(llama_server, "available", lambda: True)
+    assert "tools" not in providers.Local().capabilities
+    monkeypatch.setenv("PROMPTSTREAM_LOCAL_MODEL", str(tmp_path / "own.gguf"))
+    assert "tools" in providers.Local().capabilities
+
+
+def test_a_signature_goes_back_to_the_model_that_was_asked():
+    """Where a server names another generation than was asked for, the same question goes to the same place again."""
+    said = {
+        "candidates": [{"content": {"parts": [{"text": "", "thoughtSignature": "c2ln"}]}, "finishReason": "STOP"}],
+        "modelVersion": "gemini-2.5-flash",
+    }
+    dialect = providers.get("gemini", api_key=KEY, model="gemini-3-pro-preview").dialect
+    parts = [chunk for chunk in dialect.decode_whole(said) if isinstance(chunk, Opaque)]
+    message = promptstream.Message("assistant", [promptstream.Text("", part.data) for part in parts])
+    history = (promptstream.Message("user", "Hi"), message, promptstream.Message("user", "And?"))
+    for model, kept in (("gemini-3-pro-preview", True), ("gemini-2.5-pro", True), ("gemini-1.5-pro", False)):
+        sent = str(dialect.encode(ChatRequest(history, model)).json)
+        assert ("c2ln" in sent) is kept, model

@@ -175,12 +175,31 @@ def test_a_provider_without_a_model_is_not_told_of_as_if_it_had_the_one_before()
 
 
 def test_who_is_set_up_wrongly_is_passed_over_where_another_is_left():
-    """An Ollama without a model cannot be asked; the one after it can, and the warning says what to mend."""
+    """A script without turns cannot be asked; the one after it can, and the warning says what to mend."""
     first, last = Scripted([[Overloaded("busy")]]), Scripted(["Hello"])
-    with promptstream.chat(provider=first, fallback=[Ollama(), last]) as conv:
+    with promptstream.chat(provider=first, fallback=[Scripted([]), last]) as conv:
         response = conv.send("Hi")
     assert response.text == "Hello"
-    assert "ollama needs a model" in response.warnings[1]
+    assert "The script has 0 turns" in response.warnings[1]
+
+
+def test_a_provider_that_needs_a_model_is_told_to_name_one_when_the_conversation_is_opened():
+    """Ollama has no default: neither as the provider nor in fallback is that left for the first turn to find."""
+    with pytest.raises(ConfigError, match="ollama has no default model"):
+        promptstream.chat(provider="ollama")
+    with pytest.raises(ConfigError, match="ollama has no default model"):
+        promptstream.chat(provider=Scripted(["x"]), fallback=["ollama"])
+    with promptstream.chat(provider=Scripted(["x"]), fallback=[Ollama(model="llama3.2")]) as conv:
+        assert conv.send("Hi").text == "x"
+
+
+@pytest.mark.parametrize(("choice", "tools"), [("nope", ["add"]), ("add", ["add", "add"])])
+def test_a_choice_of_no_tool_and_two_tools_of_one_name_are_refused_at_the_call(choice, tools):
+    """What no provider takes is told before anything is sent."""
+    provider = Scripted(["never"])
+    with pytest.raises(ConfigError, match=f"{choice}"):
+        provider.stream("Hi", tools=[{"name": name} for name in tools], tool_choice=choice)
+    assert provider.requests == []
 
 
 def test_the_error_is_not_that_of_who_could_never_have_answered():

@@ -592,9 +592,9 @@ NOT_AN_ANSWER = {
 @pytest.mark.parametrize("what", NOT_AN_ANSWER)
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_200_that_is_no_answer_is_an_error(server, what, streaming):
-    """A success that holds no answer is a ProtocolError (or a limit), not an empty answer, and not tried again."""
+    """A success that holds no answer is a ProtocolError (or a limit, or cut), not an empty one, and not tried again."""
     one = server(each(say(NOT_AN_ANSWER[what])))
-    kinds = (errors.ProtocolError, errors.LimitExceeded)
+    kinds = (errors.ProtocolError, errors.LimitExceeded, errors.Truncated)
     ended = failed(provider(one.url, retry=Retry(3, base=0.001)), kinds, streaming=streaming)
     assert not ended.response.complete
     assert len(one.requests) == 1

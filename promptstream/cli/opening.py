@@ -77,7 +77,8 @@ def open_conversation(
 
 def _chosen(flags: Flags, pack: Pack | None) -> Choice:
     if flags.provider:
-        return Choice(flags.provider, "named by --provider")
+        found = newest_ollama_model() if flags.provider == "ollama" and not flags.model else None
+        return Choice(flags.provider, "named by --provider", found)
     if flags.base_url:
         return Choice("compatible", "--base-url is given")
     wanted = pack.provider if pack is not None else None

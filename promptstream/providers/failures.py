@@ -83,6 +83,7 @@ def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str,
     """Give the error for an HTTP *status* with its (bounded) *body*, whatever shape that has."""
     from promptstream.providers.retry_hints import retry_after
 
+    headers = {name.lower(): value for name, value in headers.items()}
     content_type = headers.get("content-type", "").partition(";")[0].strip()
     text = body.decode("utf-8-sig", errors="replace").strip()
     said = _parsed(text)

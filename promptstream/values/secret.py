@@ -6,7 +6,8 @@ from os.path import commonprefix
 from typing import Any
 
 MASK = "[key]"
-_SHORTEST = 8
+_SHORTEST = 4
+_BEGINNING = 8
 
 
 class Secret(str):
@@ -40,7 +41,7 @@ class Secret(str):
 
     def scrub(self, text: str) -> str:
         """Replace the secret, and any beginning of it, in *text* by ``[key]``; a toy of a few letters stays."""
-        start, rest = self[:_SHORTEST], self[_SHORTEST:]
+        start, rest = self[:_BEGINNING], self[_BEGINNING:]
         if len(start) < _SHORTEST or start not in text:
             return text
         head, *pieces = text.split(start)

@@ -93,6 +93,11 @@ def check_depth(text: str) -> None:
 
 
 def _count_depth(text: str) -> None:
+    _ends_at(text, MAX_DEPTH)
+
+
+def _ends_at(text: str, deepest: float = float("inf")) -> int:
+    """Give the depth at the end of *text*: above 0 where something is still open."""
     depth, inside, escaped = 0, False, False
     for character in text:
         if inside:
@@ -106,10 +111,16 @@ def _count_depth(text: str) -> None:
             inside = True
         elif character in "{[":
             depth += 1
-            if depth > MAX_DEPTH:
+            if depth > deepest:
                 raise LimitExceeded(f"JSON is nested deeper than {MAX_DEPTH} levels.", phase="decode")
         elif character in "}]":
             depth -= 1
+    return depth + inside
+
+
+def is_cut(text: str) -> bool:
+    """Tell whether *text* ends before the JSON object or array that it begins does."""
+    return text.startswith(("{", "[")) and _ends_at(text) > 0
 
 
 def excerpt(text: str) -> str:

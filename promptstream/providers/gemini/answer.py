@@ -12,6 +12,7 @@ import attrs
 from promptstream.errors import ContentFiltered, ProtocolError
 from promptstream.providers.failures import said_error
 from promptstream.providers.gemini.arguments import Arguments
+from promptstream.providers.gemini.models import rules_for
 from promptstream.providers.reading import list_in
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
@@ -55,12 +56,13 @@ class _Open:
 class GeminiAnswer:
     """What one stream's events add up to, as far as later events depend on earlier ones."""
 
-    def __init__(self, provider: str, secret: Secret) -> None:
+    def __init__(self, provider: str, secret: Secret, asked: str = "") -> None:
         self.model: str | None = None
         self.plain = True
         """True where plain text can go on what there is: no thought, signed or raw part came last."""
         self.counts: Any = None
         """The usageMetadata that was read last."""
+        self._asked = asked
         self._provider = provider
         self._secret = secret
         self._thinking = False
@@ -185,7 +187,12 @@ class GeminiAnswer:
 
     def _kept(self, kept: dict[str, Any]) -> dict[str, Any]:
         """Add whose it is: a signature is good for the models of one generation."""
-        return {**kept, "model": self.model} if self.model else kept
+        if self.model is None:
+            return kept
+        answered, asked = rules_for(self.model).major, rules_for(self._asked).major
+        # Where another generation answers than was asked, what it signed is still the one's that is asked again.
+        other = {} if asked in (None, answered) else {"asked": self._asked}
+        return {**kept, "model": self.model, **other}
 
     def _function(self, function: dict[str, Any], kept: dict[str, Any]) -> Iterator[Chunk]:
         name, pieces = function.get("name"), function.get("partialArgs")

@@ -92,9 +92,9 @@ def _kept(part: Any, rules: Rules) -> dict[str, Any]:
     kept = (part.metadata or {}).get("gemini")
     if not isinstance(kept, Mapping):
         return {}
-    model = kept.get("model")
-    theirs = rules_for(model).major if isinstance(model, str) else None
-    own = theirs is None or rules.major is None or theirs == rules.major
+    models = [model for model in (kept.get("model"), kept.get("asked")) if isinstance(model, str)]
+    theirs = {rules_for(model).major for model in models} or {None}
+    own = rules.major is None or bool(theirs & {None, rules.major})
     return {name: value for name, value in kept.items() if own or name != "thoughtSignature"} | {"own": own}
 
 

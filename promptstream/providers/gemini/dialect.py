@@ -78,7 +78,7 @@ class GeminiDialect(VendorDialect):
             ProviderError: the provider reports an error inside the stream, or refuses the prompt.
             ProtocolError: an event is not of this protocol.
         """
-        answer = GeminiAnswer(self.name, self.secret)
+        answer = GeminiAnswer(self.name, self.secret, self.model)
         text = ChunkType.TEXT
         for event in events:
             data = event.data
@@ -136,7 +136,7 @@ class GeminiDialect(VendorDialect):
             ProviderError: it is an error object, or the prompt was refused.
             ProtocolError: it is neither.
         """
-        answer = GeminiAnswer(self.name, self.secret)
+        answer = GeminiAnswer(self.name, self.secret, self.model)
         for each in body if isinstance(body, list) else [body]:
             yield from answer.feed(each)
 

@@ -75,17 +75,22 @@ def thinking(wanted: Effort | None, rules: Rules, who: str, limit: int | None) -
     if wanted.off:
         if rules.pro:
             return {}, left_out(["reasoning"], who, "cannot be told not to think")
-        return ({"thinkingLevel": "minimal"} if rules.by_level else {"thinkingBudget": 0}), []
+        if rules.by_level:
+            return {"thinkingLevel": "minimal"}, [_changed("none", "minimal", who)]
+        return {"thinkingBudget": 0}, []
     if wanted.level is None and wanted.budget is None:
         return shown | ({} if rules.by_level else {"thinkingBudget": -1}), []
+    asked = wanted.budget if wanted.level is None else wanted.level
     if not rules.by_level:
-        return shown | {"thinkingBudget": _budget(wanted, rules, limit)}, []
+        budget = _budget(wanted, rules, limit)
+        changed = wanted.budget not in (None, budget)
+        return shown | {"thinkingBudget": budget}, [_changed(asked, budget, who)] if changed else []
     level = _level(wanted, rules)
-    if wanted.level is None:
-        return shown | {"thinkingLevel": level}, [
-            f"reasoning={wanted.budget} was sent as {level!r}: {who} takes a level, not a number of tokens."
-        ]
-    return shown | {"thinkingLevel": level}, []
+    return shown | {"thinkingLevel": level}, [_changed(asked, level, who)] if level != asked else []
+
+
+def _changed(asked: str | int | None, sent: str | int, who: str) -> str:
+    return f"reasoning={asked!r} was sent as {sent!r}, the nearest that {who} takes."
 
 
 def _shown(options: Mapping[str, Any]) -> bool:

