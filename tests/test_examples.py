@@ -108,6 +108,15 @@ def test_hello_prints_one_answer() -> None:
     assert server.requests[0]["messages"][0]["role"] in ("system", "developer")
 
 
+@pytest.mark.parametrize("name", ["hello", "events"])
+def test_an_answer_that_breaks_off_is_told_in_a_line(name: str) -> None:
+    """A newcomer's first program does not end in a traceback, and its exit code tells."""
+    with OpenAIServer(Answer("Once", finish=None)) as server, started(server.environment(), name) as child:
+        _, errors = child.communicate(timeout=PATIENCE)
+    assert errors.strip() == "[Error: The answer was cut: it ended without the provider's finish signal.]"
+    assert child.returncode == 1
+
+
 def test_streaming_prints_counts_and_collects() -> None:
     """The three loops give the text, its length as it grows, and the text in one piece."""
     with OpenAIServer("A story.", Answer("About AI.", finish="length"), ["A po", "em."]) as server:

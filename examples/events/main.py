@@ -21,7 +21,10 @@ def say_if_cut(finish_reason):
 
 def at_once(conv, message):
     print(f"User: {message}", flush=True)
-    response = conv.send(message)
+    try:
+        response = conv.send(message)
+    except promptstream.StreamError as error:
+        raise SystemExit(f"[Error: {error}]") from None
     print(f"Assistant: {response.text}", flush=True)
     say_if_cut(response.finish_reason)
     print_figures(response.cost, response.timing.total * 1000, response.usage.total)

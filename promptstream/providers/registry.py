@@ -157,15 +157,16 @@ def get(name: str, /, *args: Any, **options: Any) -> Provider:
     except TypeError as error:
         if "argument" not in str(error):
             raise
-        raise ConfigError(f"{name}: {str(error).partition(' ')[2]}.{_suggest(factory, error)}") from None
+        raise ConfigError(f"{name}: {str(error).partition(' ')[2]}.{_suggest(name, factory, error)}") from None
     return Provider(dialect, **wire)
 
 
-def _suggest(factory: Callable[..., Dialect], error: TypeError) -> str:
+def _suggest(name: str, factory: Callable[..., Dialect], error: TypeError) -> str:
     import inspect
 
     wrong = re.search(r"argument '(\w+)'", str(error))
-    known = [*inspect.signature(factory).parameters, *_WIRE, "api"]
+    apis = ["api"] if name in BUILT_IN and BUILT_IN[name].apis else []
+    known = [*inspect.signature(factory).parameters, *_WIRE, *apis]
     return (nearest(wrong[1], known) if wrong else "") + f" Known: {', '.join(known)}."
 
 

@@ -89,11 +89,7 @@ def check_depth(text: str) -> None:
         LimitExceeded: it is.
     """
     if text.count("{") + text.count("[") > MAX_DEPTH:
-        _count_depth(text)
-
-
-def _count_depth(text: str) -> None:
-    _ends_at(text, MAX_DEPTH)
+        _ends_at(text, MAX_DEPTH)
 
 
 def _ends_at(text: str, deepest: float = float("inf")) -> int:
