@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from promptstream import errors, providers
 from promptstream._version import __version__
+from promptstream.buffered import BufferedStream
 from promptstream.client import Provider
 from promptstream.conversation import Conversation
 from promptstream.errors import PromptStreamError, StreamError
@@ -31,6 +32,7 @@ from promptstream.wire.retry import Retry
 from promptstream.wire.watch import CancelToken
 
 __all__ = [
+    "BufferedStream",
     "CancelToken",
     "Chunk",
     "ChunkType",

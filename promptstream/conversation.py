@@ -19,16 +19,13 @@ from promptstream.values.request import ChatRequest, check_models, merge_paramet
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
 from promptstream.values.usage import Usage
-from promptstream.wire.watch import CancelToken, Watch
+from promptstream.wire.watch import UNWIND, CancelToken, Watch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from promptstream.client import Provider
     from promptstream.values.request import Parameters
-
-UNWIND = 1.0
-"""Seconds a new turn waits for a cancelled one that still unwinds in another thread."""
 
 
 class Conversation:

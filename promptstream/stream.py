@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from promptstream.buffered import BufferedStream
 from promptstream.errors import Cancelled, PromptStreamError, StateError
 from promptstream.turn import Turn, run
 from promptstream.values.chunk import Chunk, ChunkType
@@ -20,11 +21,14 @@ class Stream(Iterable[Chunk]):
 
     Nothing is sent before the first chunk is asked for. Leaving the loop, by break, return or an
     exception, hangs up at once. One thread iterates; ``cancel`` and the lenses may be used from any.
+    :meth:`buffered` reads it in a thread of its own.
     """
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._loop: weakref.ref[Generator[Chunk, None, None]] | None = None
+        self._lent = False
+        """True once a thread of :meth:`buffered` reads it."""
 
     def __iter__(self) -> Iterator[Chunk]:
         """Give the turn's generator, which the loop then owns.
@@ -32,9 +36,12 @@ class Stream(Iterable[Chunk]):
         Raises:
             PromptStreamError: the turn is over already and this is how it ended. After a whole
                 answer there is nothing more, and nothing is sent again.
+            StateError: a thread of :meth:`buffered` reads it.
         """
         if self._turn.over:
             return _again(self._turn)
+        if self._lent:
+            raise StateError("This stream is buffered: take its chunks from the object that buffered() gave.")
         generator = self._loop() if self._loop else None
         if generator is None:
             generator = run(self._turn)
@@ -99,6 +106,20 @@ class Stream(Iterable[Chunk]):
         """Yield each chunk as a JSON-safe dict; an error is the last event instead of an exception."""
         return _events(self._turn, None if self._turn.over else iter(self))
 
+    def buffered(self, size: int = 10) -> BufferedStream:
+        """Read the stream in a thread of its own, up to *size* chunks ahead of whoever takes them. Sends at once.
+
+        Give a large *size* to have the whole answer come in while nobody looks.
+
+        Raises:
+            ValueError, TypeError: *size* is below 1, or not a whole number.
+            PromptStreamError: the turn is over already and this is how it ended.
+            StateError: it is buffered already.
+        """
+        buffered = BufferedStream(self._turn, iter(self), size)
+        self._lent = True
+        return buffered
+
     def cancel(self, reason: str = "") -> None:
         """Stop the stream: a blocked read ends within 100 ms with Cancelled. Any thread may call it."""
         self._turn.watch.cancel(reason)
@@ -106,6 +127,9 @@ class Stream(Iterable[Chunk]):
     def close(self) -> None:
         """Hang up and end the turn, quietly. The thread that iterates calls it; idempotent."""
         if self._turn.over:
+            return
+        if self._lent:
+            self.cancel("the stream was closed")
             return
         generator = self._loop() if self._loop else None
         if generator is not None and self._turn.answer.started is not None:

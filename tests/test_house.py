@@ -30,15 +30,16 @@ LAYERS = {
     "promptstream.exchange": 4,
     "promptstream.answer": 2,
     "promptstream.turn": 4,
-    "promptstream.stream": 5,
+    "promptstream.buffered": 5,
+    "promptstream.stream": 6,
     "promptstream.capabilities": 4,
     "promptstream.fallback": 5,
-    "promptstream.client": 6,
-    "promptstream.conversation": 7,
-    "promptstream.opening": 8,
-    "promptstream": 9,
-    "promptstream.cli": 10,
-    "promptstream.__main__": 11,
+    "promptstream.client": 7,
+    "promptstream.conversation": 8,
+    "promptstream.opening": 9,
+    "promptstream": 10,
+    "promptstream.cli": 11,
+    "promptstream.__main__": 12,
 }
 """Imports run from the greater to the lesser number, and within one room."""
 CORE = {"attrs", "requests", "urllib3", "sseclient"}

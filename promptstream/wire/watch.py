@@ -28,6 +28,8 @@ from promptstream.values.timing import Timeout
 FOREVER = float("inf")
 EVENT_POLL = 0.05
 """Seconds between two looks at a plain threading.Event, which cannot call back."""
+UNWIND = 1.0
+"""Seconds that a cancelled turn gets to end in another thread."""
 GRACE = 5.0
 """Seconds to wait for what may follow a finish signal."""
 
@@ -127,9 +129,10 @@ class Watch:
         self._limit: Stop = "connect"
         self._cancel = cancel
         self.event = cancel if isinstance(cancel, threading.Event) else None
+        self.on_stop: Callable[[], object] | None = None
+        """Called once the watch is stopped, in the thread that stops it: wakes who waits outside the turn."""
         self._reason = ""
         self._called_off = False
-        """True once the user wants no more, also where a clock had stopped the watch before."""
         self._forget: Callable[[], None] | None = None
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
@@ -155,7 +158,7 @@ class Watch:
         _watchdog.discard(self)
         if self._forget:
             self._forget()
-        self._forget = self._cancel = None
+        self._forget = None
 
     def connecting(self) -> None:
         """Start the connect clock."""
@@ -229,7 +232,7 @@ class Watch:
     def resume(self, *forgiven: Stop) -> bool:
         """Tell whether another attempt may be made: what ran out may be the connect clock, or one of *forgiven*."""
         with self._lock:
-            if self.stopped == "connect" or (self.stopped in forgiven and not self._called_off):
+            if self.stopped == "connect" or (self.stopped in forgiven and not self.cancelled):
                 self.stopped, self.due, self._wake = None, FOREVER, None
             resumed = self.stopped is None
         _watchdog.add(self)  # which looks no more after what has stopped
@@ -241,12 +244,26 @@ class Watch:
         Raises:
             StreamError: the watch was stopped meanwhile.
         """
+        self.rest(self.waker(), seconds, clocks=clocks)
+
+    def waker(self) -> threading.Event:
+        """Give a new event for :meth:`rest`, to be set by who brings what the turn waits for; a stop sets it too."""
+        with self._lock:
+            wake = self._wake = threading.Event()
+            if self.stopped:
+                wake.set()
+            return wake
+
+    def rest(self, wake: threading.Event, seconds: float = FOREVER, *, clocks: bool = False) -> None:
+        """Wait until *wake* is set, or *seconds* are over; the clocks as in :meth:`sleep`.
+
+        Raises:
+            StreamError: the watch was stopped meanwhile.
+        """
         if not clocks:
             self.due = FOREVER
-        with self._lock:
-            self._wake = self._wake or threading.Event()
-        if not self.stopped:
-            self._wake.wait(min(seconds, self.total.remaining()))
+        longest = min(seconds, self.total.remaining())
+        wake.wait(None if longest == FOREVER else longest)
         self.check()
 
     # Any thread
@@ -266,11 +283,17 @@ class Watch:
             self._shut()
             if self._wake is not None:
                 self._wake.set()
+        if self.on_stop is not None:
+            self.on_stop()
 
     @property
     def cancelled(self) -> bool:
-        """True where the user stopped the turn, or an Event of theirs is set."""
-        return self.stopped == "cancelled" or (self.event is not None and self.event.is_set())
+        """True once the user wants no more, also where a clock had stopped the watch before, or the turn is over."""
+        if self._called_off:
+            return True
+        if isinstance(cancel := self._cancel, CancelToken):
+            return cancel.cancelled
+        return cancel is not None and cancel.is_set()
 
     def error(self) -> StreamError:
         """Give the error for why the watch was stopped."""
