@@ -12,6 +12,7 @@ import attrs
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
 from promptstream.values.response import Response
+from promptstream.values.surrogates import mend
 from promptstream.values.timing import Timing
 from promptstream.values.usage import Usage
 
@@ -45,6 +46,8 @@ class Answer:
         """The parts of earlier rounds, which another attempt at this one does not take back."""
         self._spent: tuple[Usage, Decimal | None] = (Usage(0, 0, 0, 0, 0), Decimal(0))
         """The figures of earlier rounds."""
+        self._doubted = False
+        """True once it was warned of a usage that cannot be read."""
         self._parts: list[tuple[str, Any, dict[str, Any]]] = []
         self._reason: str | None = None
         self._raw_reason: str | None = None
@@ -114,14 +117,17 @@ class Answer:
         if chunk.restart:
             self._restart(chunk)
         if chunk.reason is not None:
-            self._reason, self._raw_reason = chunk.reason, chunk.raw_reason
+            self._reason, self._raw_reason = chunk.reason, chunk.raw_reason and mend(chunk.raw_reason)
         if chunk.reason is not None or (chunk.sentinel and len(self._parts) > self._kept):
             self.finished = True
         self.model = chunk.model or self.model
         self._request_id = self._request_id or chunk.request_id
         self.paused = self.paused or chunk.pause
         spent, paid = self._spent
-        if chunk.usage_seen:
+        if chunk.unread and not self._doubted:
+            self._doubted = True
+            self.warnings.append(f"The provider told a usage that cannot be read: {', '.join(chunk.unread)}.")
+        if chunk.usage_seen or (chunk.usage_seen is not None and chunk.unread):
             self.usage = chunk.usage_seen if self.rounds == 1 else spent + chunk.usage_seen
         if chunk.cost is not None:
             self.cost = _sum(paid, chunk.cost)

@@ -1,7 +1,9 @@
 """A turn in, its chunks out, read in a thread of its own a few chunks ahead of whoever takes them.
 
-The thread stops reading once the queue is full: the provider then waits, by TCP, and no memory grows.
-Neither side polls, and either can hang up.
+The thread stops reading once that many lie ready: the provider then waits, by TCP, and no memory grows.
+Neither side polls, and either can hang up. A signal handler, or a finaliser in whatever thread it runs, may do so
+between any two steps of either side; so they share a queue and a lock each of whose operations is one step, and
+no condition, which could be left locked or miss its wake-up then.
 """
 
 from __future__ import annotations
@@ -12,74 +14,18 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, NoReturn
 
-import attrs
-
-from promptstream.errors import EndOfStream, PromptStreamError, StateError
-from promptstream.turn import Turn
+from promptstream.errors import EndOfStream, StateError, StreamError
+from promptstream.turn import Turn, run
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.response import Response
 from promptstream.wire.watch import UNWIND, Watch
 
 _DONE, _ERROR = ChunkType.DONE, ChunkType.ERROR
-
-
-@attrs.frozen(eq=False)
-class Ending:
-    """Stand last in the queue, and say why there is no further chunk; None after DONE or ERROR."""
-
-    error: BaseException | None = None
-
-
-if TYPE_CHECKING:
-    _Queue = queue.Queue[Chunk | Ending]
-else:
-    _Queue = queue.Queue
-
-
-class Channel(_Queue):
-    """Hold chunks on their way from one writing thread to its readers; either side can hang up."""
-
-    def __init__(self, size: int, watch: Watch) -> None:
-        super().__init__(size)
-        # Re-entrant: a signal handler or a finaliser may hang up while its own thread holds the lock.
-        self.mutex = threading.RLock()  # type: ignore[assignment]
-        self.not_empty, self.not_full = threading.Condition(self.mutex), threading.Condition(self.mutex)
-        self.closed = False
-        """True once the reader hung up: what comes is dropped."""
-        self._watch = watch
-        watch.on_stop = self._wake_writer
-
-    def feed(self, item: Chunk | Ending, *, last: bool = False) -> None:
-        """Add *item* once there is room; at once where it is the last, or the turn must end."""
-        with self.not_full:
-            while len(self.queue) >= self.maxsize and not (last or self.closed or self._watch.stopped):
-                self.not_full.wait()
-            if not self.closed:
-                self.queue.append(item)
-                self.not_empty.notify()
-
-    def _get(self) -> Chunk | Ending:
-        item: Chunk | Ending = self.queue.popleft()
-        if isinstance(item, Ending):  # every reader must see it, now or later; its error is for the first alone
-            self.queue.append(Ending())
-            self.not_empty.notify()
-        return item
-
-    def _wake_writer(self) -> None:
-        with self.mutex:
-            self.not_full.notify()
-
-    def hang_up(self) -> None:
-        """Drop what is there and what comes, and let both sides go."""
-        with self.mutex:
-            self.closed = True
-            self.queue.clear()
-            self.queue.append(Ending())
-            self.not_empty.notify()
-            self.not_full.notify()
+_Ready = queue.SimpleQueue["Chunk | BaseException | None"]
+"""What lies ready: chunks, what was raised where it was, and None at the end, which stays there for every reader."""
 
 
 class BufferedStream(Iterator[Chunk]):
@@ -96,17 +42,26 @@ class BufferedStream(Iterator[Chunk]):
         if size < 1:
             raise ValueError(f"size={size}: at least one chunk must fit.")
         self._turn = turn
-        self._over = turn.over and turn.error is None
-        """True once the ending was handed out, by this or an earlier loop."""
         self._pid = os.getpid()
-        self._channel = Channel(size, turn.watch)
-        # Neither the thread nor the channel refers to this object, so that dropping it ends them.
-        context = contextvars.copy_context()
-        thread = threading.Thread(
-            target=context.run, args=(_pump, chunks, self._channel), name="promptstream-buffered", daemon=True
+        self._ready: _Ready = queue.SimpleQueue()
+        self._room = threading.Lock()
+        """Unlocked to wake the thread, which waits for room by locking it."""
+        # Nothing that the thread holds refers to this object, so that dropping it ends the thread.
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(_pump, chunks, size, self._ready, self._room, turn.watch),
+            name="promptstream-buffered",
+            daemon=True,
         )
-        thread.start()
-        self._thread = thread
+        try:
+            self._thread.start()
+        except BaseException as error:
+            struck = error.__context__ if isinstance(error, RuntimeError) else error
+            if struck is not None and not isinstance(struck, Exception):  # a Ctrl-C, or what start() makes of it
+                self.cancel("Ctrl-C was pressed")  # the thread may have begun by then
+                raise struck from None
+            del self._thread  # there is none, and the stream is as it was
+            raise StreamError(f"No thread to read ahead in: {error}.", phase="start") from error
 
     def __next__(self) -> Chunk:
         try:
@@ -122,46 +77,55 @@ class BufferedStream(Iterator[Chunk]):
             EndOfStream: there is no further chunk; every time from then on.
             PromptStreamError: the answer is not whole; once, after the chunks that came.
             ValueError: *timeout* is below 0.
+            StateError: this process is a fork of the one that reads the stream.
         """
-        self._check_process()
+        if self._pid != os.getpid():
+            raise StateError("A buffered stream is read in the process that began it; a fork has no part in it.")
+        if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"timeout={timeout}: give seconds from 0 up, or None to wait for as long as it takes.")
         until = None if timeout is None else monotonic() + timeout
-        while True:
-            item = self._wait(timeout)
-            if isinstance(item, Ending):
-                self._finish(item)
-            elif self._over or not self._turn.watch.cancelled:
-                self._over = self._over or _is_last(item)
-                return item
-            timeout = None if until is None else max(0.0, until - monotonic())  # a cancel drops what lay ready
-
-    def _wait(self, timeout: float | None) -> Chunk | Ending:
+        watch = self._turn.watch
         try:
-            return self._channel.get(timeout=timeout)
-        except KeyboardInterrupt:
-            self.cancel("Ctrl-C was pressed")
+            while True:
+                item = self._ready.get(timeout=None if until is None else max(0.0, until - monotonic()))
+                _wake(self._room)
+                if item is None:
+                    self._ready.put(None)
+                if item is None or isinstance(item, BaseException):
+                    break
+                if item.type is _ERROR or not watch.cancelled:
+                    return item
+                if item.type is _DONE:
+                    break
+        except queue.Empty:
             raise
-
-    def _finish(self, ending: Ending) -> NoReturn:
-        """Raise what ended the turn, where nobody was told yet, and EndOfStream otherwise."""
-        over, self._over = self._over, True
-        error = None if over else ending.error
-        if error is None and not over and (self._channel.closed or self._turn.watch.cancelled):
-            error = self._called_off()
+        except BaseException as stop:
+            self._struck(stop)
+            raise
         try:
-            if error is not None:
-                raise error
+            if item is None:
+                raise EndOfStream("The stream is over: there is no further chunk.")
+            if isinstance(item, BaseException):
+                raise item
         finally:
-            del error, ending  # a frame that kept what it raises would be a cycle with its traceback
-        raise EndOfStream("The stream is over: there is no further chunk.")
+            del item  # a frame that kept what it raises would be a cycle with its traceback
+        return next(self._called_off())
 
-    def _called_off(self) -> PromptStreamError:
-        """Give the error for a reader who closed the stream, or cancelled it when the rest lay ready."""
-        turn = self._turn
-        if not turn.over and self._thread is not threading.current_thread():
+    def _struck(self, stop: BaseException) -> None:
+        """Cancel for Ctrl-C, or whatever a signal handler raised: what was being taken then is lost."""
+        self.cancel("Ctrl-C was pressed" if isinstance(stop, KeyboardInterrupt) else f"{type(stop).__name__} struck")
+        if self._turn.over:  # that may have been the end, so it is told anew
             self._thread.join(UNWIND)
-        if turn.over and turn.error is None:
-            turn.fail(turn.watch.error())
-        return turn.ending() or turn.watch.error()
+            with suppress(queue.Empty):
+                while True:
+                    self._ready.get_nowait()
+            _pump(self._called_off(), 1, self._ready, self._room, self._turn.watch)
+
+    def _called_off(self) -> Iterator[Chunk]:
+        """Give the ending of a turn that was over, perhaps whole, when a cancel came before its end was taken."""
+        if self._turn.error is None:
+            self._turn.fail(self._turn.watch.error())
+        return run(self._turn)
 
     @property
     def text(self) -> str:
@@ -174,7 +138,7 @@ class BufferedStream(Iterator[Chunk]):
         return self._turn.response or self._turn.answer.response()
 
     def result(self) -> Response:
-        """Wait for what is left and give the whole answer; never sends again.
+        """Take what is left and give the whole answer; never sends again.
 
         Raises:
             PromptStreamError: the answer is not whole, every time.
@@ -187,23 +151,14 @@ class BufferedStream(Iterator[Chunk]):
 
     def cancel(self, reason: str = "") -> None:
         """Stop the stream: the next chunk asked for is Cancelled, whatever lay ready. Any thread may call it."""
-        self._turn.watch.cancel(reason)
+        if self._pid == os.getpid():  # the thread and the connection are not a fork's
+            self._turn.watch.cancel(reason)
 
     def close(self) -> None:
         """Hang up and wait a moment for the thread's end, quietly. Idempotent; any thread may call it."""
-        if self._hang_up("the stream was closed") and self._thread is not threading.current_thread():
+        self.cancel("the stream was closed")
+        if self._pid == os.getpid() and self._thread is not threading.current_thread():
             self._thread.join(UNWIND)
-
-    def _hang_up(self, why: str) -> bool:
-        if self._pid != os.getpid():  # a fork's copy: the thread and the connection are the parent's
-            return False
-        self._channel.hang_up()
-        self._turn.watch.cancel(why)
-        return True
-
-    def _check_process(self) -> None:
-        if self._pid != os.getpid():
-            raise StateError("A buffered stream is read in the process that began it; a fork has no part in it.")
 
     def __enter__(self) -> BufferedStream:
         return self
@@ -212,25 +167,34 @@ class BufferedStream(Iterator[Chunk]):
         self.close()
 
     def __repr__(self) -> str:
-        state = "over" if self._over else f"{self._channel.qsize()} ready"
+        turn = self._turn
+        if turn.over:
+            state = "whole" if turn.error is None else f"ended by {type(turn.error).__name__}"
+        else:
+            state = f"running, {self._ready.qsize()} ready"
         return f"<BufferedStream {state}, {len(self.text)} characters>"
 
     def __del__(self) -> None:
         if hasattr(self, "_thread"):
-            self._hang_up("nobody reads it any more")
+            self.cancel("nobody reads it any more")
 
 
-def _is_last(chunk: Chunk) -> bool:
-    return chunk.type is _DONE or chunk.type is _ERROR
-
-
-def _pump(chunks: Iterator[Chunk], channel: Channel) -> None:
-    """Feed *chunks* to *channel*, and last why there are no more."""
-    ending = Ending()
+def _pump(chunks: Iterator[Chunk], size: int, ready: _Ready, room: threading.Lock, watch: Watch) -> None:
+    """Put each of *chunks* into *ready*, at most *size* ahead, then what was raised, and None."""
+    watch.on_stop = partial(_wake, room)
     try:
         for chunk in chunks:
-            channel.feed(chunk, last=_is_last(chunk))
+            # The last one waits for no room: the thread ends although nobody reads.
+            while ready.qsize() >= size and watch.stopped is None and chunk.type not in (_DONE, _ERROR):
+                room.acquire()
+            ready.put(chunk)
     except BaseException as error:  # raised again where the chunks are taken
-        ending = Ending(error)
-    channel.feed(ending, last=True)
-    del ending  # this frame, which the error's traceback holds, must not hold the error
+        ready.put(error)
+    ready.put(None)
+    del ready  # the error's traceback holds this frame, which must not hold the error
+
+
+def _wake(room: threading.Lock) -> None:
+    if room.locked():
+        with suppress(RuntimeError):  # another thread was quicker
+            room.release()

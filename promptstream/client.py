@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from promptstream.answer import Answer, Outcome
+from promptstream.asking import asked_model, chat_request, completion_request
 from promptstream.capabilities import check_supported
-from promptstream.errors import ConfigError, Unsupported
+from promptstream.errors import StreamError, Unsupported
 from promptstream.exchange import encodable, exchange, fetch_json, prepare
 from promptstream.fallback import Route
-from promptstream.history import read_messages
 from promptstream.providers.base import Dialect, Lister, Player
 from promptstream.stream import Stream
 from promptstream.turn import Turn, check_on_error
 from promptstream.values.chunk import Chunk
 from promptstream.values.message import Message
-from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec, check_models, check_parameters
+from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec
 from promptstream.values.response import Response
+from promptstream.values.secret import hidden
 from promptstream.values.timing import Timeout
-from promptstream.wire.retry import Retry
+from promptstream.wire.gate import Gate
+from promptstream.wire.process import undivided
+from promptstream.wire.retry import Retries, Retry, check_key_header
 from promptstream.wire.watch import CancelToken, Watch
 
 if TYPE_CHECKING:
@@ -39,6 +41,26 @@ class Provider:
     """Ask one provider; one object serves many threads. Made by :func:`promptstream.providers.get`.
 
     A context manager: leaving it closes idle connections.
+
+    Args:
+        dialect: how the provider is spoken to.
+        timeout: a Timeout, or seconds in total, where a call names none.
+        retry: when a request is tried again, and how often; one budget for all requests of this object.
+        max_in_flight: how many requests (streams, sends, completions, lists of models) may be on their way at
+            once; the others wait their turn, in the order they came, and honour cancel and the total deadline
+            while they do. A place is held from the request until its reply is over, through the waits between
+            attempts too, so that a provider that asks for patience gets fewer callers. A loop that asks the
+            same object again in its body needs a second place. None: no limit.
+        idempotency_header: the header, such as "Idempotency-Key", by which a gateway in front of the provider knows
+            a repeated request. Each request carries a fresh key in it, the same on all its attempts, and
+            one that died whole on its way is sent again. None: the provider's own, which none has today.
+        verify: False, or the path of a CA bundle; None follows the environment, then certifi's bundle.
+        cert: the path of a client certificate, or (certificate, key).
+        proxies: scheme → URL; None follows the proxy variables. Loopback is never proxied.
+
+    Raises:
+        TypeError, ValueError: a time limit, *retry* or *max_in_flight* is of the wrong type or out of range.
+        ConfigError: *idempotency_header* is no name of a header.
     """
 
     def __init__(
@@ -47,17 +69,31 @@ class Provider:
         *,
         timeout: Timeout | float | None = None,
         retry: Retry | None = None,
+        max_in_flight: int | None = None,
+        idempotency_header: str | None = None,
         verify: bool | str | None = None,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> None:
         self.dialect = dialect
         self.timeout = Timeout.of(timeout)
-        if not isinstance(retry, (Retry, type(None))):
-            raise TypeError(f"retry={retry!r:.60}: give a promptstream.Retry, such as Retry(attempts=5).")
-        self.retry = retry or Retry()
-        self._wire: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": proxies}
+        header = getattr(dialect, "idempotency_header", "") if idempotency_header is None else idempotency_header
+        self._key_header = check_key_header(header)
+        self.retry = Retry() if retry is None else retry
+        self._gate = None if max_in_flight is None else Gate(max_in_flight)
+        self._wire: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": hidden(proxies)}
         self._transport: Transport | None = None
+
+    @property
+    def retry(self) -> Retry:
+        """When a request is tried again, and how often; setting it begins a new budget."""
+        return self._retries.rules
+
+    @retry.setter
+    def retry(self, rules: Retry) -> None:
+        if not isinstance(rules, Retry):
+            raise TypeError(f"retry={rules!r:.60}: give a promptstream.Retry, such as Retry(attempts=5).")
+        self._retries = Retries(rules, self._key_header)
 
     @property
     def name(self) -> str:
@@ -102,7 +138,16 @@ class Provider:
             TypeError, ValueError: an unknown parameter, or one of the wrong type; a time limit not above 0.
             ConfigError: the messages or tools cannot be read.
         """
-        request = self._request(messages, model, models, tools, extra, parameters, streaming=True)
+        request = chat_request(
+            messages,
+            self.model,
+            model=model,
+            models=models,
+            tools=tools,
+            extra=extra,
+            parameters=parameters,
+            streaming=True,
+        )
         return self._stream(request, timeout, cancel, on_error)
 
     def send(
@@ -124,7 +169,16 @@ class Provider:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
             TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
-        request = self._request(messages, model, models, tools, extra, parameters, streaming=streaming)
+        request = chat_request(
+            messages,
+            self.model,
+            model=model,
+            models=models,
+            tools=tools,
+            extra=extra,
+            parameters=parameters,
+            streaming=streaming,
+        )
         return self._stream(request, timeout, cancel, "raise").result()
 
     def stream_completion(
@@ -145,7 +199,15 @@ class Provider:
             Unsupported: it has none.
             TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
-        request = self._completion(prompt, model, models, extra, parameters, streaming=True)
+        request = completion_request(
+            prompt,
+            self.model,
+            model=model,
+            models=models,
+            extra=extra,
+            parameters=parameters,
+            streaming=True,
+        )
         return self._stream(request, timeout, cancel, on_error)
 
     def completion(
@@ -167,7 +229,15 @@ class Provider:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
             TypeError, ValueError, ConfigError: as :meth:`stream`.
         """
-        request = self._completion(prompt, model, models, extra, parameters, streaming=streaming)
+        request = completion_request(
+            prompt,
+            self.model,
+            model=model,
+            models=models,
+            extra=extra,
+            parameters=parameters,
+            streaming=streaming,
+        )
         return self._stream(request, timeout, cancel, "raise").result()
 
     def models(self) -> list[ModelInfo]:
@@ -216,9 +286,16 @@ class Provider:
         watch = Watch(self.timeout)
         watch.start()
         try:
-            prepare(dialect, watch)
-            call = getattr(dialect, f"{name}_call")(*args, **options)
-            return getattr(dialect, f"decode_{name}")(fetch_json(dialect, self._get_transport(), call, watch))
+            with nullcontext() if self._gate is None else self._gate.place(watch):
+                prepare(dialect, watch)
+                call = getattr(dialect, f"{name}_call")(*args, **options)
+                body = fetch_json(dialect, self._get_transport, self._retries, call, watch)
+            return getattr(dialect, f"decode_{name}")(body)
+        except StreamError as error:
+            from promptstream.wire.secrecy import clear_frames  # brings ssl, which the request has loaded by now
+
+            clear_frames(error)  # one of them holds the body, which may quote a key
+            raise
         finally:
             watch.end()
 
@@ -276,77 +353,22 @@ class Provider:
         dialect = self.dialect
         check_supported(dialect, request)
         if isinstance(dialect, Player):
-            return encodable(dialect.play(request, watch))
-        return exchange(dialect, self._get_transport, self.retry, request, watch)
+            chunks = encodable(dialect.play(request, watch))
+        else:
+            chunks = exchange(dialect, self._get_transport, self._retries, request, watch)
+        return chunks if self._gate is None else self._gate.through(chunks, watch)
 
     def asked_model(self, model: str | None, models: tuple[str, ...]) -> str:
         """Give the model that a request names: *model*, else the provider's own, else none beside *models*."""
-        return model or ("" if models else self.model)
+        return asked_model(model, models, self.model)
 
     def _get_transport(self) -> Transport:
         # Without a lock, which a fork could leave locked: a transport made in vain has opened nothing yet.
         transport = self._transport
         if transport is None:
-            from promptstream.wire.transport import Transport  # requests is loaded by the first request
-
-            made = Transport(**self._wire)
+            made = _load_transport()(**self._wire)
             transport = self._transport = self._transport or made
         return transport
-
-    def _request(
-        self,
-        messages: Any,
-        model: str | None,
-        models: Iterable[str],
-        tools: Iterable[ToolSpec | Mapping[str, Any]],
-        extra: Mapping[str, Any] | None,
-        parameters: Mapping[str, Any],
-        streaming: bool,
-    ) -> ChatRequest:
-        if isinstance(messages, ChatRequest):
-            if model or models != () or extra or parameters or tools != ():
-                raise ConfigError(
-                    "A ChatRequest says all itself; give model, tools, extra and parameters to it instead."
-                )
-            return attrs.evolve(
-                messages,
-                model=self.asked_model(messages.model, messages.models),
-                parameters=check_parameters(messages.parameters),
-                streaming=streaming,
-            )
-        names, checked, specs = check_models(models), check_parameters(parameters), _read_tools(tools)
-        _check_choice(checked.get("tool_choice"), specs)
-        return ChatRequest(
-            messages=read_messages(messages),
-            model=self.asked_model(model, names),
-            models=names,
-            tools=specs,
-            parameters=checked,
-            extra=dict(extra or {}),
-            streaming=streaming,
-        )
-
-    def _completion(
-        self,
-        prompt: str,
-        model: str | None,
-        models: Iterable[str],
-        extra: Mapping[str, Any] | None,
-        parameters: Mapping[str, Any],
-        streaming: bool,
-    ) -> ChatRequest:
-        if not isinstance(prompt, str) or not prompt:
-            raise ConfigError(f"prompt={prompt!r:.80}: give the text to go on from, as a string.")
-        names = check_models(models)
-        return ChatRequest(
-            messages=(),
-            prompt=prompt,
-            model=self.asked_model(model, names),
-            models=names,
-            parameters=check_parameters(parameters),
-            extra=dict(extra or {}),
-            streaming=streaming,
-        )
 
     def _stream(self, request: ChatRequest, timeout: Any, cancel: Any, on_error: str) -> Stream:
         check_supported(self.dialect, request)
@@ -356,25 +378,11 @@ class Provider:
         )
 
 
-def _read_tools(tools: Iterable[ToolSpec | Mapping[str, Any]]) -> tuple[ToolSpec, ...]:
-    if isinstance(tools, (str, ToolSpec, Mapping)) or not isinstance(tools, Iterable):
-        raise ConfigError(f"tools={tools!r:.80}: give a list of ToolSpec.")
-    read = []
-    for number, tool in enumerate(tools):
-        try:
-            read.append(tool if isinstance(tool, ToolSpec) else ToolSpec.from_dict(tool))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"tools[{number}]: {error}") from None
-    names = [tool.name for tool in read]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"Two tools are called {twice!r:.60}; a call could not tell them apart.")
-    return tuple(read)
-
-
-def _check_choice(choice: Any, tools: tuple[ToolSpec, ...]) -> None:
-    names = [tool.name for tool in tools]
-    if tools and isinstance(choice, str) and choice not in ("auto", "required", "none", *names):
-        raise ConfigError(f"tool_choice={choice!r:.60} names none of the tools: {', '.join(names)}.")
+def _load_transport() -> type[Transport]:
+    """Import what a request needs; the first one pays, and no other thread may fork meanwhile."""
+    with undivided:
+        from promptstream.wire.transport import Transport
+    return Transport
 
 
 def _forget(response: Response, outcome: Outcome) -> None:

@@ -76,7 +76,9 @@ class Conversation:
         self._owns = tuple(owns)
         """The providers that closing the conversation closes."""
         self._history: list[Message] = list(messages)
-        self._turn_over = threading.Condition()
+        # Taken by itself: a Ctrl-C in the middle of a Condition's own entrance would leave it locked.
+        self._lock = threading.RLock()
+        self._turn_over = threading.Condition(self._lock)
         self._running: Watch | None = None
         self._closed = False
 
@@ -200,13 +202,13 @@ class Conversation:
             raise ConversationBusy("Another turn of this conversation is running; end it first, or use fork().")
 
     def _claim(self, watch: Watch) -> None:
-        with self._turn_over:
+        with self._lock:
             self._settle()
             self._running = watch
 
     def _settle(self) -> None:
         """Wait a moment for a cancelled turn that still unwinds in another thread, and check that none runs."""
-        with self._turn_over:
+        with self._lock:
             running = self._running
             if running is not None and running.cancelled:
                 self._turn_over.wait_for(lambda: self._running is not running, UNWIND)
@@ -215,7 +217,7 @@ class Conversation:
             self._check_free()
 
     def _let_go(self) -> None:
-        with self._turn_over:
+        with self._lock:
             self._running = None
             self._turn_over.notify_all()
 

@@ -8,27 +8,32 @@ from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from promptstream.errors import ConnectFailed, ProtocolError, StreamError, Truncated
 from promptstream.providers.base import Dialect, Starter
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.surrogates import Joiner
-from promptstream.wire.retry import Retry
-from promptstream.wire.watch import FOREVER, Watch
+from promptstream.wire.retry import Retries
+from promptstream.wire.watch import Watch
+from promptstream.wire.watchdog import FOREVER
 
 if TYPE_CHECKING:
     from promptstream.wire.events import Event
-    from promptstream.wire.transport import Reply, Transport
+    from promptstream.wire.reply import Reply
+    from promptstream.wire.transport import Transport
 
 _TEXT = ChunkType.TEXT
 _PEEK = 64 << 10
 _FIELD = re.compile(rb"(data|event|id|retry)?:")
 """How a stream of server-sent events begins: by a field or a comment (WHATWG HTML 9.2.5)."""
+_PAGE = "The server answered with an HTML page. Does a proxy stand in between, or is base_url wrong?"
 _JSON_TYPES = ("application/json", "text/json", "application/problem+json")
 
 
 def exchange(
-    dialect: Dialect, transport: Callable[[], Transport], retry: Retry, request: ChatRequest, watch: Watch
+    dialect: Dialect, transport: Callable[[], Transport], retries: Retries, request: ChatRequest, watch: Watch
 ) -> Iterator[Chunk]:
     """Send *request* and yield what the dialect makes of its answer.
 
@@ -39,6 +44,7 @@ def exchange(
     prepare(dialect, watch)
     call = dialect.encode(request)
     yield Finish(warnings=call.warnings)
+    call = _keyed(call, retries.key_header)
     handed_out = False
     tried = 0
     while True:
@@ -53,16 +59,36 @@ def exchange(
                     yield from chunks
         except StreamError as error:
             _describe(error, dialect, watch)
-            over = handed_out or not watch.resume()
-            delay = None if over else retry.delay(error, tried, watch.total.remaining())
-            if delay is None:
+            _conceal(error, dialect, transport())
+            if handed_out or not _may_repeat(error, retries, call, tried, dialect, watch):
                 raise
-            if retry.on_retry is not None:
-                retry.on_retry(error, delay)
-            _pause(delay, dialect, watch)
         else:
+            retries.answered()
             return
         yield Finish(restart=True)
+
+
+def _keyed(call: Call, header: str) -> Call:
+    """Give *call* a key of its own in *header*, by which the server tells that a second one is the same."""
+    if not header:
+        return call
+    from uuid import uuid4
+
+    return attrs.evolve(call, headers={**call.headers, header: str(uuid4())})
+
+
+def _may_repeat(error: StreamError, retries: Retries, call: Call, tried: int, dialect: Dialect, watch: Watch) -> bool:
+    """Tell whether another attempt is to be made, once the wait before it is over."""
+    if not watch.resume():
+        return False
+    repeatable = call.method == "GET" or bool(retries.key_header)
+    delay = retries.delay(error, tried, watch.total.remaining(), repeatable=repeatable)
+    if delay is None:
+        return False
+    if retries.rules.on_retry is not None:
+        retries.rules.on_retry(error, delay)
+    _pause(delay, dialect, watch)
+    return True
 
 
 def prepare(dialect: Dialect, watch: Watch) -> None:
@@ -82,39 +108,38 @@ def _pause(delay: float, dialect: Dialect, watch: Watch) -> None:
 
 
 def _describe(error: StreamError, dialect: Dialect, watch: Watch) -> None:
-    """Complete an error that came from below, and make sure that it does not carry the key."""
-    from promptstream.wire.causes import causes_of  # brings ssl
-
+    """Complete an error that came from below."""
     error.attempts = max(error.attempts, watch.attempts)
     error.provider = error.provider or dialect.name
     advice: str = getattr(dialect, "unreachable", "")
     if advice and isinstance(error, ConnectFailed) and error.phase == "connect":
         error.message = f"{error.message} {advice}"
         error.args = (error.message,)
-    secret = dialect.secret
-    if secret.found_in(error.message):
-        error.message = secret.scrub(error.message)
-        error.args = (error.message,)
-    if any(secret.found_in(str(cause)) for cause in causes_of(error.__cause__ or error.__context__)):
-        error.__cause__ = None  # a server that quotes the key as rubbish puts it into http.client's message
-        error.__context__ = None
+
+
+def _conceal(error: StreamError, dialect: Dialect, transport: Transport) -> None:
+    """Make sure that an error carries neither the key nor a proxy's password."""
+    from promptstream.wire.secrecy import conceal  # brings ssl
+
+    conceal(error, dialect.secret.beside(transport.secret))
 
 
 def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
     reply = _accepted(dialect, transport, call, watch)
     try:
-        yield Finish(request_id=_request_id(reply))
+        yield Finish(request_id=_request_id(reply, dialect))
         yield from encodable(_decoded(dialect, reply, request, watch))
+        reply.finish()
     except BaseException:
         reply.close()
         raise
-    reply.finish()
 
 
-def _request_id(reply: Reply) -> str | None:
+def _request_id(reply: Reply, dialect: Dialect) -> str | None:
     from promptstream.providers.failures import request_id
 
-    return request_id(reply.headers)
+    identity = request_id(reply.headers)
+    return None if identity is None else dialect.secret.scrub(identity)
 
 
 def _accepted(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Reply:
@@ -128,11 +153,14 @@ def _accepted(dialect: Dialect, transport: Transport, call: Call, watch: Watch) 
     if 200 <= reply.status < 300:
         return reply
     try:
-        if reply.status in (301, 302, 303, 307, 308):
+        if 300 <= reply.status < 400:
             raise _redirected(reply)
         if reply.status < 200:
             raise ProtocolError(f"The server answers with an interim status ({reply.status}) alone.", phase="headers")
-        raise dialect.error(reply.status, reply.headers, reply.error_body())
+        body = reply.error_body()
+        if watch.cancelled:
+            watch.check()
+        raise dialect.error(reply.status, reply.headers, body)
     finally:
         reply.close()
 
@@ -155,20 +183,28 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
     """Decode the body by what it is: some servers ignore ``stream``, either way, and proxies mislabel it."""
     kind = reply.content_type
     if kind == "text/html":
-        raise ProtocolError(
-            "The server answered with an HTML page. Does a proxy stand in between, or is base_url wrong?",
-            phase="headers",
-        )
+        raise ProtocolError(_PAGE, phase="headers")
     from promptstream.wire.events import iter_ndjson, iter_sse
 
     if dialect.framing == "sse":
-        head = _peek(reply, lambda begun: len(begun) > len(b"event:"))
-        framed, streamed = iter_sse, _holds_events(head, kind, request.streaming)
+        framed, holds, enough = iter_sse, _holds_events, _names_a_field
     else:
-        head = _peek(reply, lambda begun: b"\n" in (begun if request.streaming else begun.rstrip()))
-        framed, streamed = iter_ndjson, _holds_lines(head, kind, request.streaming)
+        framed, holds, enough = iter_ndjson, _holds_lines, _ends_a_line if request.streaming else _begins_another
+    body = bytearray()
+    try:
+        _peek(reply, body, enough)
+        head = bytes(body)
+        if kind != "text/event-stream" and _begun(head).startswith(b"<"):
+            raise ProtocolError(_PAGE, phase="body")
+        streamed = holds(head, kind, request.streaming)
+        if not streamed:
+            reply.whole(body)
+    except Truncated:
+        if not holds(bytes(body), kind, request.streaming):
+            yield from _decoded_cut(dialect, body)
+        raise
     if not streamed:
-        yield from dialect.decode_whole(_parsed(head + reply.whole()))
+        yield from dialect.decode_whole(_parsed(body))
         return
     events = framed(chain((head,), reply.chunks()))
     yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
@@ -176,18 +212,37 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
 
 
-def _peek(reply: Reply, enough: Callable[[bytes], bool]) -> bytes:
-    """Read until what came, apart from white space in front, is *enough* or more than 64 KiB, and give it."""
-    head = b""
+def _decoded_cut(dialect: Dialect, body: bytearray) -> Iterator[Chunk]:
+    """Decode a JSON value that came whole although the body was cut behind it; nothing where it did not."""
+    try:
+        value = _parsed(body)
+    except StreamError:
+        return
+    yield from dialect.decode_whole(value)
+
+
+def _peek(reply: Reply, body: bytearray, enough: Callable[[bytes], bool]) -> None:
+    """Read onto *body* until what came, apart from white space in front, is *enough* or more than 64 KiB."""
     for piece in reply.chunks():
-        head += piece
-        if enough(_begun(head)) or len(head) > _PEEK:
+        body += piece
+        if enough(_begun(body)) or len(body) > _PEEK:
             break
-    return head
 
 
-def _begun(head: bytes) -> bytes:
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+def _names_a_field(begun: bytes) -> bool:
+    return len(begun) > len(b"event:")
+
+
+def _ends_a_line(begun: bytes) -> bool:
+    return b"\n" in begun
+
+
+def _begins_another(begun: bytes) -> bool:
+    return b"\n" in begun.rstrip()
+
+
+def _begun(head: bytes | bytearray) -> bytes:
+    return bytes(head).removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def _holds_events(head: bytes, kind: str, asked: bool) -> bool:
@@ -211,6 +266,7 @@ def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) 
     """Run the clocks while the server is waited for, and stop them while the consumer takes its time."""
     for event in events:
         if keepalives and event.event in keepalives:
+            watch.heard -= 1  # it too brings the loop nothing
             yield event
             continue
         watch.due = FOREVER
@@ -248,7 +304,7 @@ def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         yield chunk
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes | bytearray) -> Any:
     from promptstream.wire.jsontext import is_cut, loads_exact  # a tool call's arguments may be an object in it
 
     text = body.decode("utf-8-sig", errors="replace").strip()
@@ -262,21 +318,38 @@ def _parsed(body: bytes) -> Any:
         raise
 
 
-def fetch_json(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Any:
+def fetch_json(dialect: Dialect, transport: Callable[[], Transport], retries: Retries, call: Call, watch: Watch) -> Any:
     """Send a unary call and give the JSON value it is answered with.
 
     Raises:
-        StreamError: it was not answered, or not in JSON.
+        StreamError: it was not answered, or not in JSON, once trying again is of no use or not allowed.
     """
-    try:
-        reply = _accepted(dialect, transport, call, watch)
+    tried = 0
+    while True:
+        tried += 1
+        watch.attempts += 1
         try:
-            value = _parsed(reply.whole())
-        except BaseException:
-            reply.close()
-            raise
+            value = _fetched(dialect, transport(), call, watch)
+        except StreamError as error:
+            _describe(error, dialect, watch)
+            _conceal(error, dialect, transport())
+            if not _may_repeat(error, retries, call, tried, dialect, watch):
+                raise
+        else:
+            retries.answered()
+            return value
+
+
+def _fetched(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Any:
+    reply = _accepted(dialect, transport, call, watch)
+    try:
+        value = _parsed(reply.whole())
         reply.finish()
-    except StreamError as error:
-        _describe(error, dialect, watch)
+    except BaseException:
+        reply.close()
         raise
+    if isinstance(value, dict) and value.get("error"):
+        from promptstream.providers.failures import said_error
+
+        raise said_error(dialect.name, dialect.secret, value)
     return value

@@ -14,6 +14,7 @@ from promptstream.history import read_messages
 from promptstream.providers.registry import resolve
 from promptstream.values.message import Message
 from promptstream.values.request import check_models, check_parameters, merge_parameters
+from promptstream.values.secret import Secret
 from promptstream.values.timing import Timeout
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def open(
     """
     from promptstream.packs.pack import load
 
+    api_key = Secret.of(api_key)
     loaded = load(pack, strict=strict)
     chosen = loaded.prompt(prompt)
     wanted = loaded.provider
@@ -122,6 +124,7 @@ def chat(
 
     The other arguments and errors are those of :func:`open`.
     """
+    api_key = Secret.of(api_key)
     if not isinstance(system, str):
         raise ConfigError(f"system={system!r:.80}: give the system prompt as a string.")
     checked = check_parameters(parameters)

@@ -114,9 +114,13 @@ class Stream(Iterable[Chunk]):
         Raises:
             ValueError, TypeError: *size* is below 1, or not a whole number.
             PromptStreamError: the turn is over already and this is how it ended.
-            StateError: it is buffered already.
+            StateError: a loop over it has begun, or it is buffered already.
+            StreamError: the system has no thread left.
         """
-        buffered = BufferedStream(self._turn, iter(self), size)
+        turn = self._turn
+        if not turn.over and (self._lent or (self._loop and self._loop())):
+            raise StateError("This stream is being read already, by a loop or by what buffered() gave.")
+        buffered = BufferedStream(turn, _again(turn) if turn.over else run(turn), size)
         self._lent = True
         return buffered
 
@@ -159,7 +163,7 @@ class Stream(Iterable[Chunk]):
         turn = getattr(self, "_turn", None)
         if turn is not None and not turn.over and turn.answer.started is None and turn.watch.stopped is None:
             loop = self._loop() if self._loop else None
-            if loop is None:
+            if loop is None and not self._lent:
                 warnings.warn(f"{self!r} was never iterated over: nothing was sent.", ResourceWarning, stacklevel=2)
 
 

@@ -137,19 +137,17 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
                 break
             request = attrs.evolve(request, messages=(*asked.messages, answer.next_round()))
     except (GeneratorExit, KeyboardInterrupt) as stop:
-        _end(turn, source, "cancelled", claimed)
         why = "Ctrl-C was pressed" if isinstance(stop, KeyboardInterrupt) else "its loop was left"
-        turn.fail(Cancelled(f"The stream ended early: {why}.", phase="loop"))
+        _end(turn, source, "cancelled", claimed, Cancelled(f"The stream ended early: {why}.", phase="loop"))
         raise
     except StreamError as error:
         if not _is_whole_anyway(error, answer):
-            _end(turn, source, "cancelled" if isinstance(error, Cancelled) else "failed", claimed)
-            turn.fail(error)
+            _end(turn, source, "cancelled" if isinstance(error, Cancelled) else "failed", claimed, error)
             raise
         answer.warnings.append(f"After the finish signal: {error}")
     except BaseException as error:
-        _end(turn, source, "failed", claimed)
-        turn.fail(error if isinstance(error, PromptStreamError) else StreamError(f"{type(error).__name__}: {error}"))
+        ours = error if isinstance(error, PromptStreamError) else StreamError(f"{type(error).__name__}: {error}")
+        _end(turn, source, "failed", claimed, ours)
         raise
     _end(turn, source, "complete", claimed)
 
@@ -166,6 +164,7 @@ def _folded(source: Iterator[Chunk], answer: Answer, watch: Watch) -> Iterator[C
             if part is None:
                 part = answer.open_text()
             part.append(chunk.text)
+            watch.heard = watch.events
             yield chunk
             continue
         answer.add(chunk)
@@ -176,6 +175,7 @@ def _folded(source: Iterator[Chunk], answer: Answer, watch: Watch) -> Iterator[C
         else:
             if kind is not ChunkType.TOOL_CALL_DELTA:
                 part = None
+            watch.heard = watch.events
             yield chunk
 
 
@@ -184,20 +184,43 @@ def _is_whole_anyway(error: StreamError, answer: Answer) -> bool:
     return answer.finished and not isinstance(error, (Cancelled, ProviderError))
 
 
-def _end(turn: Turn, source: Iterator[Chunk], outcome: Outcome, claimed: bool) -> None:
-    """Let go of the connection and the token, then commit, all before the ending is handed out."""
-    turn.watch.end()  # first, and whatever a middleware holds on to: the server sees the hang-up now
+def _end(
+    turn: Turn,
+    source: Iterator[Chunk],
+    outcome: Outcome,
+    claimed: bool,
+    error: PromptStreamError | None = None,
+) -> None:
+    """Let go of the connection and the token, then commit, all before the ending is handed out.
+
+    A Ctrl-C in one of these steps does not prevent those after it.
+    """
+    try:
+        try:
+            turn.watch.end()  # first, and whatever a middleware holds on to: the server sees the hang-up now
+        finally:
+            _close(source, turn.answer)
+    finally:
+        turn.answer.ended = monotonic()
+        turn.answer.first_event = turn.watch.first_event
+        turn.response = turn.answer.response(outcome)
+        if error is not None:
+            turn.fail(error)
+        if claimed:
+            _commit(turn, outcome)
+
+
+def _close(source: Iterator[Chunk], answer: Answer) -> None:
     close = getattr(source, "close", None)
     if close is not None:
         try:
             close()
         except Exception as error:  # the turn ends as it ends; what a source says on its way out is kept
-            turn.answer.warnings.append(f"While the source was closed: {type(error).__name__}: {error}")
-    turn.answer.ended = monotonic()
-    turn.answer.first_event = turn.watch.first_event
-    turn.response = turn.answer.response(outcome)
-    if not claimed:
-        return
+            answer.warnings.append(f"While the source was closed: {type(error).__name__}: {error}")
+
+
+def _commit(turn: Turn, outcome: Outcome) -> None:
+    assert turn.response is not None
     try:
         turn.commit(turn.response, outcome)
     except Exception as error:  # a failed commit takes the ending's place

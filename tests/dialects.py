@@ -7,8 +7,9 @@ from itertools import accumulate
 from typing import Any
 
 import attrs
+from server import full, head
 from wires import WIRES
-from wires.base import Wire
+from wires.base import Wire, dumps
 from wires.completions import CompletionsWire
 from wires.script import Answer, Fail, Say, Written
 
@@ -76,6 +77,17 @@ class Dialect:
     def whole(self, *pieces: str) -> bytes:
         """Give a good answer in one JSON body."""
         return self.wire.whole(Answer([Say(piece) for piece in pieces or PIECES]))
+
+    def good(self, *pieces: str) -> bytes:
+        """Give a good streamed answer with its status and headers."""
+        body = self.written(*pieces).body
+        return head(content_type=self.wire.stream_type, Content_Length=str(len(body))) + body
+
+    def refusal(self, kind: str, *, hint: float | None = None, **headers: str) -> bytes:
+        """Give an HTTP error with its status and headers: rate, overloaded, server, auth, missing or context."""
+        refused = self.wire.refusal(kind, hint=hint)
+        given = {name.replace("-", "_"): value for name, value in refused.headers.items()}
+        return full(f"{refused.status} No", dumps(refused.body), **(given | headers))
 
     def signal_end(self, *pieces: str) -> int:
         """Give the offset in a good answer's body at which its finish signal is whole, line ends included."""

@@ -336,9 +336,9 @@ def test_usage_is_read_with_its_three_inputs_added():
         "output_tokens": 50,
         "output_tokens_details": {"thinking_tokens": 40},
     }
-    assert read_usage(usage) == Usage(input=321, output=50, cached=300, cache_write=20, reasoning=40)
-    assert read_usage({"input_tokens": "1", "output_tokens": True, "output_tokens_details": 3}) == Usage()
-    assert read_usage({"input_tokens": 0, "output_tokens": 0}) == Usage(0, 0)
+    assert read_usage(usage, []) == Usage(input=321, output=50, cached=300, cache_write=20, reasoning=40)
+    assert read_usage({"input_tokens": "1", "output_tokens": True, "output_tokens_details": 3}, []) == Usage()
+    assert read_usage({"input_tokens": 0, "output_tokens": 0}, []) == Usage(0, 0)
 
 
 # Trap 19: tool calls

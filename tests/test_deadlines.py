@@ -38,6 +38,7 @@ LONG = 30.0
 def provider(url, **options):
     """Make a provider that tries once."""
     options.setdefault("retry", promptstream.Retry(0))
+    options.setdefault("allow_plaintext", True)
     return promptstream.providers.Compatible(url, api_key="sk-0123456789", **options)
 
 

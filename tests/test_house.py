@@ -29,6 +29,7 @@ LAYERS = {
     "promptstream.providers": 3,
     "promptstream.exchange": 4,
     "promptstream.answer": 2,
+    "promptstream.asking": 3,
     "promptstream.turn": 4,
     "promptstream.buffered": 5,
     "promptstream.stream": 6,
@@ -284,8 +285,13 @@ def public(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
         if isinstance(node, kinds) and not node.name.startswith("_"):
             yield node.name, node
             for member in node.body if isinstance(node, ast.ClassDef) else ():
-                if isinstance(member, kinds) and not member.name.startswith("_"):
+                if isinstance(member, kinds) and not member.name.startswith("_") and not sets_property(member):
                     yield f"{node.name}.{member.name}", member
+
+
+def sets_property(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Tell whether it is a property's setter, which the property's own docstring covers."""
+    return any(isinstance(each, ast.Attribute) and each.attr == "setter" for each in node.decorator_list)
 
 
 @pytest.mark.parametrize("name", MODULES)

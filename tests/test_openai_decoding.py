@@ -710,16 +710,18 @@ def test_a_choice_with_message_and_delta_alike_is_read_once():
 @pytest.mark.parametrize("count", [-1, 1.5, "3", None, True, [], {}])
 def test_a_count_that_is_no_whole_number_is_unknown(count):
     """Negative, fractional and other odd counts are unknown, never 0 and never an error."""
-    usage = read_usage({"prompt_tokens": count, "completion_tokens": 2, "total_tokens": 5})
+    unread = []
+    usage = read_usage({"prompt_tokens": count, "completion_tokens": 2, "total_tokens": 5}, unread)
     assert usage == Usage(input=None, output=2)
     assert usage.total is None
+    assert unread == ([] if count is None else [f"prompt_tokens is {str(count)!r}"])
 
 
 @pytest.mark.parametrize("details", [None, [], "x", 3])
 def test_details_of_the_wrong_type_are_passed_over(details):
     """Odd details leave the rest of the usage as it is."""
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": details}
-    assert read_usage({**usage, "completion_tokens_details": details}) == Usage(input=1, output=2)
+    assert read_usage({**usage, "completion_tokens_details": details}, []) == Usage(input=1, output=2)
 
 
 def test_usage_has_all_its_parts_and_their_sum():
@@ -731,7 +733,8 @@ def test_usage_has_all_its_parts_and_their_sum():
             "total_tokens": 150,
             "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 20},
             "completion_tokens_details": {"reasoning_tokens": 30},
-        }
+        },
+        [],
     )
     assert usage == Usage(input=100, output=50, cached=60, cache_write=20, reasoning=30, total=150)
 
@@ -739,9 +742,9 @@ def test_usage_has_all_its_parts_and_their_sum():
 def test_xai_usage_counts_reasoning_into_the_output():
     """Where the total shows that reasoning was left out of the output, it is added."""
     usage = {"prompt_tokens": 432, "completion_tokens": 68, "total_tokens": 636}
-    assert read_usage({**usage, "completion_tokens_details": {"reasoning_tokens": 136}}).output == 204
+    assert read_usage({**usage, "completion_tokens_details": {"reasoning_tokens": 136}}, []).output == 204
     usage["total_tokens"] = 500
-    assert read_usage({**usage, "completion_tokens_details": {"reasoning_tokens": 136}}).output == 68
+    assert read_usage({**usage, "completion_tokens_details": {"reasoning_tokens": 136}}, []).output == 68
 
 
 def test_cumulative_usage_is_not_added_up():

@@ -282,8 +282,8 @@ def test_a_code_and_an_id_are_bounded_and_printable():
     error = error_of(
         400, {"error": {"message": "no", "code": "\x1b[31m" + "b" * 10_000}, "request_id": "\x07" + "c" * 999}
     )
-    assert error.code == "\\x1b[31m" + "b" * 55 + "…"
-    assert error.request_id == "\\x07" + "c" * 199 + "…"
+    assert error.code == "\\x1b[31m" + "b" * 52 + "…"
+    assert error.request_id == "\\x07" + "c" * 196 + "…"
 
 
 def test_control_characters_are_escaped():

@@ -209,7 +209,7 @@ def test_an_id_is_quoted_in_the_address():
     call = OpenRouterDialect(api_key=KEY).generation_call("a&b=c d/é")
     assert call.url == f"{ROOT}/generation?id=a%26b%3Dc%20d%2F%C3%A9"
     behind = OpenRouterDialect(api_key=KEY, base_url="https://gate.example/v1?team=x")
-    assert behind.generation_call("gen-1").url == "https://gate.example/v1/generation?team=x&id=gen-1"
+    assert behind.generation_call("gen-1").url == "https://gate.example/v1/generation?id=gen-1&team=x"
 
 
 # Recorded answers

@@ -120,7 +120,7 @@ def decoded(pieces: Iterable[bytes]) -> tuple[Response, StreamError | None, list
             "https://ws-1.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1",
         ),
         ({"base_url": "http://127.0.0.1:9/api/v1"}, "http://127.0.0.1:9/api/v1"),
-        ({"base_url": "http://gateway.invalid/qwen"}, "http://gateway.invalid/qwen"),
+        ({"base_url": "https://gateway.invalid/qwen"}, "https://gateway.invalid/qwen"),
     ],
 )
 def test_a_region_or_an_address_says_where(options, url):

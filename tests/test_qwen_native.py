@@ -388,7 +388,7 @@ def test_what_says_nothing_is_passed_over(odd):
 )
 def test_a_usage_is_read(given, read):
     """Images are a part of the input, thoughts of the output; what is no count is unknown."""
-    assert read_usage(given) == read
+    assert read_usage(given, []) == read
 
 
 SHAPES = st.recursive(

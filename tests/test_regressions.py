@@ -8,6 +8,7 @@ import time
 
 import pytest
 from openai_server import Answer, OpenAIServer
+from torture.stage import dismiss
 
 import promptstream
 from promptstream import errors, providers
@@ -70,7 +71,7 @@ def test_a_key_without_its_provider_is_told_so(monkeypatch):
 
 def test_a_watchdog_that_could_not_start_starts_the_next_time(monkeypatch):
     """A machine short of threads does not lose its clocks for good."""
-    dog = watch_module._Watchdog()
+    dog = watch_module.Watchdog()
     monkeypatch.setattr(watch_module, "_watchdog", dog)
 
     def refuse(thread):
@@ -78,9 +79,14 @@ def test_a_watchdog_that_could_not_start_starts_the_next_time(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(errors.StreamError, match="No thread for the clocks"):
             Watch(promptstream.Timeout()).start()
-    assert dog._thread is None
+    watch = Watch(promptstream.Timeout(total=0.01))
+    watch.start()
+    with pytest.raises(errors.DeadlineExceeded):
+        watch.sleep(5)
+    watch.end()
+    dismiss(dog)
 
 
 @pytest.mark.parametrize("options", [{"verify": "/no/such.pem"}, {"cert": "/no/such.pem"}])

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import base64
-import errno
-import json
-import logging
 import os
-import pickle
 import socket
 import threading
 import traceback
@@ -52,6 +48,7 @@ def provider(url, **options):
     """Make a provider with a key, that tries once."""
     options.setdefault("retry", Retry(0))
     options.setdefault("api_key", KEY)
+    options.setdefault("allow_plaintext", True)  # a proxy on loopback stands for the network
     options.setdefault("timeout", Timeout(first=10, idle=10))
     return promptstream.providers.Compatible(url, **options)
 
@@ -104,7 +101,7 @@ def test_a_server_without_a_key_gets_none(server):
     assert "authorization" not in one.requests[0].headers
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), object(), {1, 2}], ids=repr)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), object(), {1, 2}], ids=["nan", "infinite", "object", "set"])
 def test_what_is_not_json_is_not_sent(server, bad):
     """A body that cannot be written as JSON is a ConfigError before any I/O."""
     one = server(each(good))
@@ -200,18 +197,6 @@ def test_a_redirects_body_is_not_waited_for(server):
     begun = monotonic()
     failed(provider(server(script).url, timeout=Timeout(first=4)), errors.ProtocolError)
     assert monotonic() - begun <= 2.5
-
-
-def test_netrc_never_replaces_a_key(server, monkeypatch, tmp_path):
-    """Credentials in .netrc go nowhere, whether there is a key or not."""
-    netrc = tmp_path / "netrc"
-    netrc.write_text("default login someone password s3cret\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    one = server(each(good))
-    provider(one.url).send("Hi")
-    provider(one.url, api_key=None).send("Hi")
-    assert [request.headers.get("authorization") for request in one.requests] == [f"Bearer {KEY}", None]
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
@@ -693,15 +678,15 @@ def test_a_giant_is_refused(server, what, framing):
 
 
 def test_endless_comments_take_no_memory(server):
-    """Comments are dropped as they come; the clock ends them."""
+    """Comments are dropped as they come; that they bring nothing ends them."""
 
     def script(conn):
         conn.request()
         conn.send(chunked_head() + http_chunk(role() + text("Once")))
         conn.flood(http_chunk(b": nothing at all\n" * 1000))
 
-    asked = provider(server(script).url, timeout=0.6)
-    assert peak_of(lambda: failed(asked, errors.DeadlineExceeded)) < 8 * MEGABYTE
+    asked = provider(server(script).url, timeout=20)
+    assert peak_of(lambda: failed(asked, errors.LimitExceeded)) < 8 * MEGABYTE
 
 
 def test_a_giant_whole_answer_is_refused(server):
@@ -736,213 +721,6 @@ def test_a_long_answer_takes_no_more_memory_than_its_text(server):
 
     assert peak_of(run) < 12 * MEGABYTE
     assert len(stream.text) == 100_000
-
-
-# Keys
-
-
-@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY} x", f"{KEY}\r\nX-Evil: 1", f"{KEY}\u00e9", f"{KEY}\0"])
-def test_a_malformed_key_is_refused_unseen(key):
-    """A key with white space or non-ASCII characters is a ConfigError that does not show it."""
-    with pytest.raises(errors.ConfigError) as caught:
-        provider("http://127.0.0.1:1/v1", api_key=key)
-    shown = "".join(traceback.TracebackException.from_exception(caught.value).format())
-    assert KEY not in shown
-    assert type(caught.value) is errors.ConfigError
-
-
-def test_a_malformed_key_of_the_environment_is_refused_unseen(monkeypatch):
-    """The same for a key from the environment; the variable is named."""
-    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
-    with pytest.raises(errors.ConfigError, match="OPENAI_API_KEY") as caught:
-        promptstream.providers.OpenAI()
-    assert KEY not in str(caught.value)
-
-
-def echo_key(conn):
-    """Refuse, and quote the key as some servers do."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(error("401 No", f"Incorrect API key provided: {said}.", X_Request_Id="r-1"))
-
-
-def echo_key_in_code(conn):
-    """Quote the key in every field of an error."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    body = {"error": {"message": f"{said} {said}", "type": said, "code": said, "param": said}, "request_id": said}
-    conn.send(full("400 No", json.dumps(body)))
-
-
-def echo_key_in_text(conn):
-    """Quote the key in an error body that is no JSON."""
-    said = conn.request().headers["authorization"]
-    conn.send(full("403 No", f"You sent {said}", "text/plain"))
-
-
-def echo_key_in_stream(conn):
-    """Quote the key in an error inside the stream."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(chunked_head() + http_chunk(failure(f"Bad key {said}.", "invalid_api_key")) + LAST_CHUNK)
-
-
-def echo_key_as_rubbish(conn):
-    """Quote the key in an event that is no JSON."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(chunked_head() + http_chunk(f"data: key {said} unknown\n\n".encode()) + LAST_CHUNK)
-
-
-def echo_key_at_the_cut(conn):
-    """Quote the key where a message's excerpt is cut."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(chunked_head() + http_chunk(f"data: {'x' * 90}{said}\n\n".encode()) + LAST_CHUNK)
-
-
-def echo_key_in_status(conn):
-    """Quote the key in the reason phrase."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(full(f"500 {said}", ""))
-
-
-def echo_key_as_garbage(conn):
-    """Quote the key in a status line that is none."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(f"{said}\r\n\r\n".encode())
-
-
-def echo_key_in_redirect(conn):
-    """Redirect to a host whose name holds the key."""
-    said = conn.request().headers["authorization"].partition(" ")[2]
-    conn.send(full("307 Go", Location=f"http://{said}.example.invalid/{said}"))
-
-
-def die_at_once(conn):
-    """Close at the request."""
-    conn.request()
-
-
-def cut_the_answer(conn):
-    """Stream a delta and end."""
-    conn.request()
-    conn.send(chunked_head() + http_chunk(role() + text("Once")))
-
-
-def stall_for_ever(conn):
-    """Say nothing."""
-    conn.request()
-    conn.wait_for_hang_up()
-
-
-def stall_in_the_body(conn):
-    """Send one delta, then nothing."""
-    conn.request()
-    conn.send(chunked_head() + http_chunk(role() + text("Once")))
-    conn.wait_for_hang_up()
-
-
-def reset_while_it_is_sent(conn):
-    """Reset the connection while the request is still being sent."""
-    conn.sock.recv(1000)
-    conn.gone.wait(0.05)
-    conn.reset()
-
-
-ECHOES = (
-    *(echo_key, echo_key_in_code, echo_key_in_text, echo_key_in_stream, echo_key_as_rubbish, echo_key_at_the_cut),
-    *(echo_key_in_status, echo_key_as_garbage, echo_key_in_redirect),
-)
-FAULTS = (die_at_once, cut_the_answer, stall_for_ever, stall_in_the_body, reset_while_it_is_sent)
-
-
-def chain(ended):
-    """Give an error and all that it was made from."""
-    seen, pending = [], [ended]
-    while pending:
-        each_of = pending.pop()
-        if each_of is not None and each_of not in seen:
-            seen.append(each_of)
-            pending += [each_of.__cause__, each_of.__context__]
-    return seen
-
-
-def shown_by(ended, local=False):
-    """Give all that a careless program prints, logs, stores or sends of an error; *local* variables on demand."""
-    shown = [str(ended), repr(ended), repr(vars(ended)), repr(ended.to_event()), repr(ended.response)]
-    shown.append(pickle.dumps(ended).decode("latin-1"))
-    for each_of in chain(ended):
-        trace = traceback.TracebackException.from_exception(each_of, capture_locals=local)
-        shown.append("".join(trace.format()))
-    return shown
-
-
-def assert_hidden(shown):
-    """Check that neither the key nor half of it is in any of the texts."""
-    for each_of in shown:
-        at = each_of.find(KEY[: len(KEY) // 2])
-        assert at < 0, f"…{each_of[max(0, at - 300) : at + 60]}…"
-
-
-@pytest.mark.parametrize("script", ECHOES, ids=lambda script: script.__name__)
-def test_a_key_that_the_server_quotes_is_masked(server, script, caplog):
-    """Not in str, repr, attributes, pickle, event, log or traceback, nor half of it where a text is cut."""
-    caplog.set_level(logging.DEBUG)
-    asked = provider(server(script).url)
-    ended = failed(asked)
-    assert_hidden([*shown_by(ended), caplog.text, repr(asked), repr(vars(asked.dialect))])
-
-
-@pytest.mark.parametrize("script", FAULTS, ids=lambda script: script.__name__)
-def test_the_key_is_not_even_in_a_tracebacks_variables(server, script, caplog):
-    """What the library itself holds shows no key in any frame of any error or of its causes."""
-    caplog.set_level(logging.DEBUG)
-    one = server(script)
-    one._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    prompt = "x" * (6 * MEGABYTE) if script is reset_while_it_is_sent else "Hi"
-    asked = provider(one.url, timeout=Timeout(first=0.2, idle=0.2))
-    with pytest.raises(promptstream.StreamError) as caught:
-        list(asked.stream(prompt))
-    assert_hidden([*shown_by(caught.value, local=True), caplog.text])
-
-
-def test_the_key_is_not_in_the_variables_of_a_failed_send(server, monkeypatch):
-    """A connection that breaks while the headers are sent shows nothing of them."""
-    import promptstream.wire.dial as dialling
-
-    class Broken(socket.socket):
-        def sendall(self, data, *flags):
-            raise OSError(errno.EHOSTUNREACH, "No route to host")
-
-    class Sockets:
-        socket = Broken
-
-        def __getattr__(self, name):
-            return getattr(socket, name)
-
-    monkeypatch.setattr(dialling, "socket", Sockets())
-    one = server(each(good))
-    assert_hidden(shown_by(failed(provider(one.url), errors.ConnectFailed), local=True))
-
-
-def test_a_cancel_shows_no_key(server):
-    """A cancelled request leaves the key out of its error, too."""
-    one = server(stall_for_ever)
-    stream = provider(one.url).stream("Hi")
-    thread = threading.Thread(target=lambda: (one.wait_for_request(), stream.cancel()))
-    thread.start()
-    with pytest.raises(errors.Cancelled) as caught:
-        list(stream)
-    thread.join(PATIENCE)
-    assert_hidden(shown_by(caught.value, local=True))
-
-
-def test_objects_do_not_show_the_key(server):
-    """Provider, conversation, stream, response and messages show no key."""
-    one = server(each(good))
-    with promptstream.chat("Be brief.", base_url=one.url, api_key=KEY) as conv:
-        stream = conv.stream("Hi")
-        response = stream.result()
-        for thing in (conv, conv.provider, conv.provider.dialect.secret, stream, response, conv.messages):
-            assert KEY not in f"{thing!r} {thing!s} {vars(thing) if hasattr(thing, '__dict__') else ''}"
-        assert KEY not in json.dumps(response.to_dict())
-    assert one.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 # Fork

@@ -339,7 +339,7 @@ def test_there_is_one_watchdog_for_all():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_watchdog_idles_without_polling(monkeypatch):
     """With nothing to look after it sleeps without a time-out."""
-    dog, waits = module._Watchdog(), []
+    dog, waits = module.Watchdog(), []
     waiting = threading.Event()
 
     class Condition(threading.Condition):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from promptstream.providers.registry import Choice, choose, get, names, register
+from promptstream.values.secret import hide
 
 if TYPE_CHECKING:
     from promptstream.client import Provider
@@ -29,17 +30,17 @@ __all__ = [
 
 def OpenAI(**options: Any) -> Provider:  # noqa: N802 - reads as the thing it makes
     """Make the Provider of OpenAI; takes what :func:`get` takes, and ``api="responses"``."""
-    return get("openai", **options)
+    return get("openai", **hide(options))
 
 
 def Anthropic(**options: Any) -> Provider:  # noqa: N802
     """Make the Provider of Anthropic; takes what :func:`get` takes."""
-    return get("anthropic", **options)
+    return get("anthropic", **hide(options))
 
 
 def Gemini(**options: Any) -> Provider:  # noqa: N802
     """Make the Provider of Google's Gemini; takes what :func:`get` takes, and ``api_version``."""
-    return get("gemini", **options)
+    return get("gemini", **hide(options))
 
 
 def OpenRouter(**options: Any) -> Provider:  # noqa: N802
@@ -47,22 +48,22 @@ def OpenRouter(**options: Any) -> Provider:  # noqa: N802
 
     It also has ``credits()`` and ``generation(id)``.
     """
-    return get("openrouter", **options)
+    return get("openrouter", **hide(options))
 
 
 def Ollama(**options: Any) -> Provider:  # noqa: N802
     """Make the Provider of an Ollama server; takes what :func:`get` takes, and ``keep_alive`` and ``options``."""
-    return get("ollama", **options)
+    return get("ollama", **hide(options))
 
 
 def Qwen(**options: Any) -> Provider:  # noqa: N802
     """Make the Provider of Alibaba's Qwen; takes what :func:`get` takes, ``region`` and ``api="native"``."""
-    return get("qwen", **options)
+    return get("qwen", **hide(options))
 
 
 def Compatible(base_url: str, **options: Any) -> Provider:  # noqa: N802
     """Make the Provider of any server that speaks OpenAI's Chat Completions at *base_url*."""
-    return get("compatible", base_url=base_url, **options)
+    return get("compatible", base_url=base_url, **hide(options))
 
 
 def Local(**options: Any) -> Provider:  # noqa: N802

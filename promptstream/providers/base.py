@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptstream.errors import ConfigError, MissingKey, ProviderError
 from promptstream.values.chunk import Chunk
+from promptstream.values.hosts import is_loopback
 from promptstream.values.request import Call, ChatRequest, ModelInfo
-from promptstream.values.secret import Secret
+from promptstream.values.secret import Secret, bare_address, hidden, names_secret, plain
 
 if TYPE_CHECKING:
     from promptstream.wire.events import EventStream
@@ -44,7 +45,7 @@ class Dialect(Protocol):
     free: bool
     """True where an answer costs nothing."""
     secret: Secret
-    """The key, to be scrubbed from what the provider says; "" where there is none."""
+    """The key, to be scrubbed from what the provider says with all that it is ``also`` with; "" where there is none."""
 
     def encode(self, request: ChatRequest) -> Call:
         """Give the call for *request*; ConfigError or Unsupported where it cannot be said in this dialect.
@@ -107,7 +108,7 @@ def checked_key(key: str | None, variables: tuple[str, ...], provider: str, *, r
     source = "api_key"
     if key is None:
         for source in variables:
-            if key := os.environ.get(source):
+            if key := Secret(os.environ.get(source, "")):
                 break
     if not key:
         if required:
@@ -115,13 +116,13 @@ def checked_key(key: str | None, variables: tuple[str, ...], provider: str, *, r
         return Secret("")
     if not isinstance(key, str):
         raise ConfigError(f"The key in {source} is a {type(key).__name__}; give a string.")
-    text = Secret(key)
+    key = Secret(key)
     if not key.isascii() or not key.isprintable() or " " in key:
         fault = "ends in a line break or space" if key.rstrip() != key else "holds white space or non-ASCII characters"
         raise ConfigError(
             f"The key in {source} {fault}; give the key alone (.strip() helps where it comes from a file)."
         )
-    return text
+    return key
 
 
 def checked_url(url: str) -> str:
@@ -138,23 +139,44 @@ def checked_url(url: str) -> str:
     except (ValueError, AttributeError, TypeError):
         host = None
     if not host or parts.scheme not in ("http", "https"):
-        raise ConfigError(f"base_url={url!r:.100}: give an address such as http://127.0.0.1:8000/v1.")
+        shown = bare_address(url) if isinstance(url, str) else url
+        raise ConfigError(f"base_url={shown!r:.100}: give an address such as http://127.0.0.1:8000/v1.")
     if parts.username is not None:
         raise ConfigError("base_url holds a user name or password; give the key as api_key instead.")
     return url.rstrip("/")
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Give extra headers once they are fit for HTTP.
+    """Give extra headers once they are fit for HTTP, those that hold a key as secrets.
 
     Raises:
         ConfigError: a name or value is not a string or holds a line break; the value is not shown.
     """
-    checked = dict(headers or {})
-    for name, value in checked.items():
-        if not (isinstance(name, str) and isinstance(value, str)) or not _fits_header(name + value):
+    checked = {}
+    for name, value in hidden(headers or {}).items():
+        if not (isinstance(name, str) and isinstance(value, str)) or not (_fits_header(name) and _fits_header(value)):
             raise ConfigError(f"The header {name!r:.60} must be a string of Latin-1 characters without line breaks.")
+        checked[name] = value if names_secret(name) else plain(value)
     return checked
+
+
+def check_clear(url: str, allowed: bool, provider: str) -> None:
+    """Refuse to send a key to *url* where others could read it on its way, unless that is *allowed*.
+
+    Raises:
+        ConfigError: the connection is not encrypted, and leaves this machine.
+    """
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if allowed or parts.scheme != "http" or is_loopback(host):
+        return
+    raise ConfigError(
+        f"A key would go to http://{host} in clear text. Use https://; or leave the key out, if that server needs "
+        "none; or, if the network is your own, give "
+        f"provider=promptstream.providers.get({provider!r}, …, allow_plaintext=True)."
+    )
 
 
 def _fits_header(text: str) -> bool:

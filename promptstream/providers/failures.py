@@ -109,8 +109,8 @@ def said_error(provider: str, secret: Secret, said: Any, status: int | None = No
     read = _read(said)
     status = status if status is not None else read.status
     cls = read.verdict or classify(status, read.codes, read.message)
-    code = _clean(secret.scrub(read.codes[0]), _MAX_CODE) if read.codes else ""
-    text = _clean(secret.scrub(read.message or _quoted(said, read)), MAX_TEXT) or "no explanation"
+    code = cleaned(secret.scrub(read.codes[0]), _MAX_CODE) if read.codes else ""
+    text = cleaned(secret.scrub(read.message or _quoted(said, read)), MAX_TEXT) or "no explanation"
     where = ", ".join(filter(None, (f"status {status}" if status else "", code)))
     hint = _HINTS.get(cls, "")
     retryable = is_temporary(cls, status, read.message) if read.retryable is None else read.retryable
@@ -299,10 +299,10 @@ def _flag(place: dict[str, Any]) -> bool | None:
 
 
 def _identity(secret: Secret, identity: str | None) -> str | None:
-    return _clean(secret.scrub(identity), _MAX_ID) if identity else None
+    return cleaned(secret.scrub(identity), _MAX_ID) if identity else None
 
 
-def _clean(text: str, longest: int) -> str:
-    """Bound *text* and escape what could drive a terminal."""
-    cut = text[:longest] + ("…" if len(text) > longest else "")
-    return "".join([c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in cut])
+def cleaned(text: str, longest: int) -> str:
+    """Escape what could drive a terminal, and bound *text*, escapes and all."""
+    shown = "".join([c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text[: longest + 1]])
+    return shown if len(shown) <= longest else f"{shown[:longest]}…"

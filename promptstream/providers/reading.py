@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from promptstream.errors import ProtocolError
+from promptstream.values.chunk import Finish
+from promptstream.values.surrogates import mend
+from promptstream.values.usage import Usage
 from promptstream.wire.events import tail_data
 from promptstream.wire.jsontext import excerpt, loads_exact
 
+MAX_COUNT = 1 << 53
+"""The largest count that is believed: up to it JSON's numbers are the same in every parser (RFC 8259 section 6)."""
 DONE = "[DONE]"
 """What ends a stream of Chat Completions, and of proxies that end every stream alike."""
 
 
-def count(counts: Any, key: str) -> int | None:
-    """Read a count of tokens; None where there is none, or it is no whole number from 0 up."""
+def count(counts: Any, key: str, unread: list[str] | None = None) -> int | None:
+    """Read a count of tokens; None where there is none, or it is no whole number from 0 to 2**53.
+
+    What is there and is no count is added to *unread*, in words.
+    """
     value = counts.get(key) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if value.__class__ is int and 0 <= value <= MAX_COUNT:
+        return value
+    if value is not None and unread is not None:
+        unread.append(f"{key} is {excerpt(str(value))}")
+    return None
+
+
+def spent(usage: Any, read: Callable[[Mapping[str, Any], list[str]], Usage]) -> Finish:
+    """Tell what a usage object says by *read*, which adds to its list what cannot be read."""
+    if not isinstance(usage, Mapping):
+        return Finish(unread=(f"usage is {excerpt(str(usage))}",))
+    unread: list[str] = []
+    return Finish(usage_seen=read(usage, unread), unread=unread)
 
 
 def amount(value: Any) -> Decimal | None:
@@ -32,9 +52,9 @@ def amount(value: Any) -> Decimal | None:
 
 
 def text_in(body: Mapping[str, Any], key: str) -> str | None:
-    """Give the text under *key*, or None where it is empty or none."""
+    """Give the text under *key*, in characters that can be encoded, or None where it is empty or none."""
     value = body.get(key)
-    return value if isinstance(value, str) and value else None
+    return mend(value) if isinstance(value, str) and value else None
 
 
 def list_in(body: Mapping[str, Any], key: str) -> list[Any]:

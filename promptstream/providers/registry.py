@@ -13,13 +13,14 @@ import attrs
 from promptstream.errors import ConfigError, MissingKey, ProviderNotFound
 from promptstream.values.hosts import is_loopback
 from promptstream.values.names import nearest
+from promptstream.values.secret import bare_address, hide
 
 if TYPE_CHECKING:
     from promptstream.client import Provider
     from promptstream.providers.base import Dialect
 
 ENTRY_POINTS = "promptstream.providers"
-_WIRE = ("timeout", "retry", "verify", "cert", "proxies")
+_WIRE = ("timeout", "retry", "max_in_flight", "idempotency_header", "verify", "cert", "proxies")
 
 
 @attrs.frozen(eq=False)
@@ -139,18 +140,20 @@ def get(name: str, /, *args: Any, **options: Any) -> Provider:
 
     Args:
         name: openai, anthropic, gemini, openrouter, ollama, qwen, compatible, local, scripted, or a registered name.
-        options: ``api_key``, ``model``, ``base_url``, ``headers``, ``api`` (openai, compatible: "responses",
-            qwen: "native"); what the provider takes besides; for the wire ``timeout``, ``retry``, ``verify``,
-            ``cert``, ``proxies``.
+        options: ``api_key``, ``model``, ``base_url``, ``headers``, ``allow_plaintext`` (send a key over ``http://``
+            to another machine all the same), ``api`` (openai, compatible: "responses", qwen: "native"); what the
+            provider takes besides; and what :class:`promptstream.Provider` takes: ``timeout``, ``retry``,
+            ``max_in_flight``, ``idempotency_header``, ``verify``, ``cert``, ``proxies``.
 
     Raises:
         ProviderNotFound: no provider has that name.
         MissingKey: it needs a key, and none was given or found.
         ConfigError: an option cannot be used.
+        TypeError, ValueError: one of those that Provider takes is of the wrong type or out of range.
     """
     from promptstream.client import Provider
 
-    factory = _factory(name, options)
+    factory = _factory(name, hide(options))
     wire = {key: options.pop(key) for key in _WIRE if key in options}
     try:
         dialect = factory(*args, **options)
@@ -242,7 +245,7 @@ def _kept_at_home(name: str, reason: str) -> Choice:
     if not any(os.environ.get(key) for key in entry.keys):
         return Choice(name, reason)  # nothing that could be given away
     host = (_host(url) if url else None) or entry.hosts[0]
-    clear = url is not None and url.startswith("http://")
+    clear = url is not None and url.lower().startswith("http://")
     at_home = any(host == own or host.endswith(f".{own}") for own in entry.hosts)
     if (not at_home or clear) and not is_loopback(host):
         raise ConfigError(
@@ -267,7 +270,7 @@ def _host(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
     except ValueError as error:
-        raise ConfigError(f"The base URL in the environment, {url!r:.100}, is none: {error}.") from None
+        raise ConfigError(f"The base URL in the environment, {bare_address(url)!r:.100}, is none: {error}.") from None
 
 
 def resolve(

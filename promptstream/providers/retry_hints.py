@@ -59,7 +59,7 @@ def _length(text: str) -> float | None:
 
 def _sensible(seconds: float) -> float | None:
     """Give *seconds* where they say something: above 0 and finite."""
-    return float(seconds) if 0 < seconds < 1e9 else None
+    return float(seconds) if 0 < seconds < float("inf") else None
 
 
 def _until(date: str) -> float | None:

@@ -13,7 +13,8 @@ from promptstream.providers.base import Dialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.secret import Secret
-from promptstream.wire.watch import FOREVER, Watch
+from promptstream.wire.watch import Watch
+from promptstream.wire.watchdog import FOREVER
 
 LONGEST_DELAY = 86_400
 Step = str | float | int | Chunk | BaseException

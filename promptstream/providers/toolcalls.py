@@ -44,8 +44,8 @@ class ToolCalls:
         Raises:
             ProtocolError: the index is not a whole number from 0 to 127, or there are too many calls.
         """
-        call_id = call_id if isinstance(call_id, str) else ""
-        name = name if isinstance(name, str) else ""
+        call_id = mend(call_id) if isinstance(call_id, str) else ""
+        name = mend(name) if isinstance(name, str) else ""
         call = self._find(index, call_id, name)
         call.id = call.id or call_id
         call.name = call.name or name
@@ -89,7 +89,7 @@ def whole_call(call_id: str, name: str, raw: str) -> ToolCall:
 
     They are never repaired: half a file written is worse than none. No text at all means ``{}``.
     """
-    raw = mend(raw)
+    call_id, name, raw = mend(call_id), mend(name), mend(raw)
     arguments: Any = None
     problem = None if name else "the call names no tool"
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -153,6 +153,8 @@ class Finish(Chunk):
     provider: str | None = None
     """Who answers from here on, where another provider is asked; ``cost`` then starts anew."""
     usage_seen: Usage | None = None
+    unread: Sequence[str] = ()
+    """What in the usage cannot be read, in words; the answer gets one warning of it, however often it is told."""
     cost: Decimal | None = None
     request_id: str | None = None
     warnings: tuple[str, ...] = ()

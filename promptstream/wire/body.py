@@ -11,11 +11,21 @@ import http.client
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from promptstream.errors import LimitExceeded
+from promptstream.wire.watch import Watch
+
+MAX_BODY = 256 << 20
+"""Decoded bytes of one answer, comments and all: events may come for ever without any clock running out."""
+MAX_QUIET = 32 << 20
+"""Bytes of it in a row, keep-alives and all, of which the loop gets no chunk."""
+MAX_SILENT = 50_000
+"""Events in a row of which the loop gets none, such as thoughts not shown: what they leave behind is little."""
 READ = 16 << 10
 """Bytes to a read: larger ones double the CPU of a paced stream."""
 _MAX_SIZE_LINE = 8 << 10
 _MAX_TRAILERS = 64 << 10
 _MAX_SIZES = 1024
+_MAX_HEADS = 100
 
 
 def iter_body(raw: Any) -> Iterator[bytes]:
@@ -35,6 +45,42 @@ def iter_body(raw: Any) -> Iterator[bytes]:
     else:
         while piece := raw.read1(READ, decode_content=True):
             yield piece
+
+
+class BoundedResponse(http.client.HTTPResponse):
+    """Read a response's head, which http.client bounds but for the interim answers before it."""
+
+    fp: Any = None
+    """Asked for by the finaliser, also where there was no memory or no descriptor to make it of."""
+    _heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > _MAX_HEADS:
+            raise http.client.HTTPException("interim answers come without end.")
+        status: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+        return status
+
+
+def bounded(pieces: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
+    """Pass *pieces* of a body on, as long as they are not too many, nor too many for what comes of them.
+
+    Raises, while iterating:
+        LimitExceeded: they are more than 256 MiB, or 32 MiB or 50,000 events in a row brought the loop nothing.
+    """
+    left, quiet, heard = MAX_BODY, 0, 0
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise LimitExceeded(f"The answer is larger than {MAX_BODY >> 20} MiB.", phase="body")
+        if watch.heard > heard:
+            quiet, heard = 0, watch.heard
+        quiet += len(piece)
+        if quiet > MAX_QUIET:
+            raise LimitExceeded(f"{MAX_QUIET >> 20} MiB came that bring no text.", phase="body")
+        if watch.events - watch.heard > MAX_SILENT:
+            raise LimitExceeded(f"{MAX_SILENT} events came that bring no text.", phase="body")
+        yield piece
 
 
 def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:

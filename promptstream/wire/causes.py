@@ -17,7 +17,7 @@ def translate(error: Exception, phase: str, host: str) -> StreamError:
         return ConnectFailed(
             f"The host of {host} was not found: {what}. Check base_url and the network.", phase=phase, retryable=True
         )
-    if phase in ("connect", "tls") and any(type(cause).__name__ == "ProxyError" for cause in causes):
+    if phase == "proxy" or (phase in ("connect", "tls") and any(type(c).__name__ == "ProxyError" for c in causes)):
         return ConnectFailed(f"No connection to {host} through the proxy: {what}.", phase="proxy", retryable=True)
     if phase == "tls" or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return ConnectFailed(

@@ -20,7 +20,7 @@ MAX_LINES = 10_000
 MAX_STRAY = 64 << 10
 _COMPACT = 64 << 10
 _BOM = b"\xef\xbb\xbf"
-_FIELDS = {b"data", b"event", b"id", b"retry"}
+_FIELDS = (b"data", b"event", b"id", b"retry")
 _JSON = (b"{", b"[")
 
 
@@ -76,7 +76,7 @@ def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
         LimitExceeded: a line over 1 MiB, an event over 4 MiB or 10,000 lines.
     """
     tail, stray = bytearray(), bytearray()
-    return EventStream(_parse(iter(_Blocks(byte_chunks, tail, stray))), tail, stray)
+    return EventStream(_parse(_Blocks(byte_chunks, tail, stray)), tail, stray)
 
 
 def iter_ndjson(byte_chunks: Iterable[bytes]) -> EventStream:
@@ -93,18 +93,32 @@ def _lines(byte_chunks: Iterable[bytes], tail: bytearray) -> Iterator[Event]:
     pending: list[bytes] = []
     size = 0
     for chunk in _without_bom(byte_chunks):
-        head, *whole = chunk.split(b"\n")
+        head, end, rest = chunk.partition(b"\n")
         pending.append(head)
         size += len(head)
-        for following in whole:
-            if size > MAX_EVENT:
-                break
-            if line := b"".join(pending).strip():
-                yield Event("message", line.decode(errors="replace"))
-            pending, size = [following], len(following)
+        if end and size <= MAX_EVENT:
+            if line := _joined(pending):
+                yield Event("message", line)
+            size = 0
+            if not rest:
+                continue
+            # Blank lines without end take next to no time.
+            *whole, last = [rest] if rest.isspace() else rest.split(b"\n")
+            pending, size = [last], len(last)
+            for each in filter(None, map(bytes.strip, whole)):
+                if len(each) > MAX_EVENT:
+                    raise _too_long(MAX_EVENT)
+                yield Event("message", each.decode(errors="replace"))
         if size > MAX_EVENT:
-            raise LimitExceeded(f"A line is longer than {MAX_EVENT >> 20} MiB.", phase="decode")
+            raise _too_long(MAX_EVENT)
     tail[:] = b"".join(pending).strip()
+
+
+def _joined(pending: list[bytes]) -> str:
+    """Give the line that *pending* makes, and forget the bytes: they need not stay while it is decoded further."""
+    line = b"".join(pending).strip()
+    pending.clear()
+    return line.decode(errors="replace")
 
 
 class _Client(sseclient.SSEClient):
@@ -117,11 +131,14 @@ class _Client(sseclient.SSEClient):
         return self._blocks
 
 
-def _parse(blocks: Iterator[bytes]) -> Iterator[Event]:
+def _parse(blocks: _Blocks) -> Iterator[Event]:
     new = tuple.__new__  # NamedTuple's own constructor costs as much as a Chunk
-    for event in _Client(blocks).events():
+    for event in _Client(iter(blocks)).events():
         retry = None if event.retry is None else int(event.retry)
-        yield new(Event, (event.event, event.data, event.id or "", retry))
+        data = event.data
+        if blocks.data is not None:
+            data, blocks.data = blocks.data, None
+        yield new(Event, (event.event, data, blocks.last_id, retry))
 
 
 def _without_bom(byte_chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -146,88 +163,144 @@ class _Blocks:
         self._byte_chunks = byte_chunks
         self._tail = tail
         self._stray = stray
-        self._last_id = b""
+        self._fields = bytearray()
+        """What counts of an event that is still open, as far as it was looked at."""
+        self._lines = 0
+        self.last_id = ""
+        """The id that persists; written into every event, a long one would cost each of them its length."""
+        self.data: str | None = None
+        """The data of an event that has several lines of it, which sseclient would join in quadratic time."""
 
     def __iter__(self) -> Iterator[bytes]:
         pending: list[bytes] = []
         size, bound = 0, _COMPACT
         for piece in _with_lf(_without_bom(self._byte_chunks)):
-            # A blank line may be split: the piece is searched together with the byte before it.
-            before = pending[-1][-1:] if pending else b""
-            cut = (before + piece).rfind(b"\n\n")
-            if cut < 0:
+            cut = piece.rfind(b"\n\n") + 2
+            if cut < 2:  # a blank line may be split
+                cut = int(bool(pending) and piece.startswith(b"\n") and pending[-1].endswith(b"\n"))
+            if not cut:
                 pending.append(piece)
                 size += len(piece)
                 if size > bound:
-                    pending = [_compacted(b"".join(pending))]
+                    pending = [self._compacted(b"".join(pending))]
                     size = len(pending[0])
                     bound = max(_COMPACT, 2 * size)  # doubling keeps the joins linear
                 continue
-            cut += 2 - len(before)
-            pending.append(piece[:cut])
-            whole = b"".join(pending)
-            pending = [piece[cut:]] if cut < len(piece) else []
             size, bound = len(piece) - cut, _COMPACT
-            blocks = filter(None, whole.split(b"\n\n"))
-            yield from blocks if self._is_plain(whole) else map(self._mended, blocks)
-        self._tail[:] = b"".join(pending)
+            if pending or self._fields:
+                pending.append(piece[:cut])
+                yield from self._split(self._whole(pending))
+            else:
+                yield from self._split(piece[:cut])
+            if size:
+                pending.append(piece[cut:])
+        self._tail[:] = b"".join([self._fields, *pending])
 
-    def _is_plain(self, whole: bytes) -> bool:
-        """Tell whether sseclient reads *whole* just as the specification does."""
-        if self._last_id or len(whole) > MAX_LINE or not (whole.isascii() or _is_utf8(whole)):
-            return False
+    def _whole(self, pending: list[bytes]) -> bytes:
+        """Give the events that end with *pending*, and forget what they were made of: the copies would add up."""
+        whole = b"".join([self._fields, *pending] if self._fields else pending)
+        pending.clear()
+        self._fields.clear()
+        self._lines = 0
+        return whole
+
+    def _compacted(self, pending: bytes) -> bytes:
+        """Keep the fields of an event still open, drop its comments, and give the line in progress with its LF."""
+        lines, end, last = pending.rpartition(b"\n")
+        if len(last) > MAX_LINE:
+            raise _too_long(MAX_LINE)
+        if _has_line(lines, _FIELDS):
+            kept = _fields(lines)
+            self._fields += b"\n" * bool(self._lines and kept) + b"\n".join(kept)
+            self._lines += len(kept)
+            _check(len(self._fields) - self._lines, self._lines)
+        return end + last
+
+    def _split(self, whole: bytes) -> Iterator[bytes]:
+        """Take *whole*, which ends in a blank line, apart into what sseclient reads as the specification does."""
+        if len(whole) > _COMPACT or not (whole.isascii() or _is_utf8(whole)):
+            return self._mend(whole)
         lines = whole.count(b"\n")
-        if whole.startswith(b"data:") and lines == 2 * whole.count(b"\n\ndata:") + 2:
-            return True  # nothing but events of one data line, as most providers send
-        if whole.startswith(b"event:") and lines == 3 * whole.count(b"\n\nevent:") + 3 == 3 * whole.count(b"\ndata:"):
-            return True  # nothing but events of a name and one data line, as the others send
-        if lines > MAX_LINES or whole.startswith((b"id", b"retry", *_JSON)):
-            return False
-        signs = b"\nid" in whole or b"\nretry" in whole
-        return not (signs or b"\n{" in whole or b"\n[" in whole)
+        if (whole.startswith(b"data:") and lines == 2 * whole.count(b"\n\ndata:") + 2) or (
+            whole.startswith(b"event:") and lines == 3 * whole.count(b"\n\nevent:") + 3 == 3 * whole.count(b"\ndata:")
+        ):  # nothing but events of one data line, or of a name and one data line, as all providers send
+            return filter(None, whole.split(b"\n\n"))
+        if not _has_line(whole, (b"data",)):
+            return self._without_data(whole)
+        if lines > MAX_LINES or _has_line(whole, (b"id", b"retry", *_JSON)):
+            return self._mend(whole)
+        return iter([block for block in whole.split(b"\n\n") if b"data" in block])
+
+    def _without_data(self, whole: bytes) -> Iterator[bytes]:
+        """Pass over what dispatches nothing: comments and blank lines without end take next to no time."""
+        if _has_line(whole, _JSON) or (whole.count(b"\n") > MAX_LINES and _has_line(whole, _FIELDS)):
+            return self._mend(whole)
+        if _has_line(whole, (b"id",)):
+            ids = (line[3:] for line in reversed(whole.split(b"\n")) if line.partition(b":")[0] == b"id")
+            last = next((each for each in ids if b"\0" not in each), None)
+            if last is not None:
+                self.last_id = last.removeprefix(b" ").decode(errors="replace")
+        return iter(())
+
+    def _mend(self, whole: bytes) -> Iterator[bytes]:
+        blocks = whole.split(b"\n\n")[::-1]
+        del whole  # of a large event, each copy counts
+        while blocks:
+            if event := self._mended(blocks.pop()):
+                yield event
 
     def _mended(self, block: bytes) -> bytes:
-        """Give one event with only the lines that count, the persistent id written out."""
+        """Give one event with only the lines that count; nothing of one without data, which is not dispatched."""
         if block.lstrip(b"\n").startswith(_JSON) and len(self._stray) + len(block) < MAX_STRAY:
             self._stray += block + b"\n\n"
-        kept = []
-        for line in _fields(block.split(b"\n")):
+        kept, data = [], []
+        for line in _fields(block):
             field, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
-            if field == b"id":
+            if field == b"data":
+                data.append(value)
+            elif field == b"id":
                 if b"\0" not in value:
-                    self._last_id = value
+                    self.last_id = value.decode(errors="replace")
             elif field != b"retry" or (value.isdigit() and len(value) < 10):
                 kept.append(line)
-        if self._last_id:
-            # With the space: an id may itself begin with one.
-            kept.append(b"id: " + self._last_id)
-        text = b"\n".join(kept) + b"\n\n"
+        if not data:
+            return b""
+        if len(data) > 1:
+            self.data = b"\n".join(data).decode(errors="replace")
+            data = [b"in self.data"]
+        text = b"\n".join([*kept, b"data: " + data[0]]) + b"\n\n"
         return text if _is_utf8(text) else text.decode(errors="replace").encode()
 
 
-def _fields(lines: list[bytes]) -> list[bytes]:
-    """Give the lines that are fields of an event, without comments and unknown names.
+def _has_line(text: bytes, beginnings: tuple[bytes, ...]) -> bool:
+    """Tell whether a line of *text* begins with one of *beginnings*."""
+    return text.startswith(beginnings) or any(each in text and b"\n" + each in text for each in beginnings)
+
+
+def _fields(block: bytes) -> list[bytes]:
+    """Give the lines of *block* that are fields of an event, without comments and unknown names.
 
     Raises:
         LimitExceeded: there are too many of them, or they are too long.
     """
-    kept = [line for line in lines if line.partition(b":")[0] in _FIELDS]
-    if sum(map(len, kept)) > MAX_EVENT:
-        raise LimitExceeded(f"An event is larger than {MAX_EVENT >> 20} MiB.", phase="decode")
-    if len(kept) > MAX_LINES:
-        raise LimitExceeded(f"An event has more than {MAX_LINES} lines.", phase="decode")
-    if any(len(line) > MAX_LINE for line in kept):
-        raise LimitExceeded(f"A line is longer than {MAX_LINE >> 20} MiB.", phase="decode")
+    kept = [line for line in block.split(b"\n") if line.partition(b":")[0] in _FIELDS]
+    _check(sum(map(len, kept)), len(kept))
+    if max(map(len, kept), default=0) > MAX_LINE:
+        raise _too_long(MAX_LINE)
     return kept
 
 
-def _compacted(pending: bytes) -> bytes:
-    """Drop the comments of an event still open, so that keep-alives without end take no memory."""
-    *lines, last = pending.split(b"\n")
-    if len(last) > MAX_LINE:
-        raise LimitExceeded(f"A line is longer than {MAX_LINE >> 20} MiB.", phase="decode")
-    return b"\n".join([*_fields(lines), last])
+def _check(size: int, lines: int) -> None:
+    """Refuse an event that is too large, or has too many lines."""
+    if size > MAX_EVENT:
+        raise LimitExceeded(f"An event is larger than {MAX_EVENT >> 20} MiB.", phase="decode")
+    if lines > MAX_LINES:
+        raise LimitExceeded(f"An event has more than {MAX_LINES} lines.", phase="decode")
+
+
+def _too_long(most: int) -> LimitExceeded:
+    return LimitExceeded(f"A line is longer than {most >> 20} MiB.", phase="decode")
 
 
 def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -239,9 +312,18 @@ def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
             piece = piece.removeprefix(b"\n")
         if b"\r" in piece:
             after_cr = piece.endswith(b"\r")
-            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            piece = (
+                b"\n\n" if piece < b" " and _is_blank(piece) else piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            )
+        elif piece < b" " and _is_blank(piece):
+            piece = b"\n\n"
         if piece:
             yield piece
+
+
+def _is_blank(piece: bytes) -> bool:
+    """Tell whether *piece* is nothing but line ends, and so many that it says no more than a blank line."""
+    return len(piece) > 4 and not piece.translate(None, b"\r\n")
 
 
 def _is_utf8(text: bytes) -> bool:

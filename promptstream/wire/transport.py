@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import queue
 import socket
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from promptstream._version import __version__
-from promptstream.errors import ConfigError, ConnectFailed, LimitExceeded, StreamError
+from promptstream.errors import ConfigError, ConnectFailed
 from promptstream.values.hosts import is_loopback
 from promptstream.values.request import Call
-from promptstream.wire.body import iter_body
-from promptstream.wire.causes import causes_of, translate
+from promptstream.values.secret import Secret, bare_address, hidden, plain, secrets_of
+from promptstream.wire.body import BoundedResponse
 from promptstream.wire.dial import dial
+from promptstream.wire.foreign import map_errors
+from promptstream.wire.reply import Reply
+from promptstream.wire.secrecy import clear_frames, sending
 from promptstream.wire.trust import shown, trusted
-from promptstream.wire.watch import Deadline, Watch
+from promptstream.wire.watch import Watch
 
 USER_AGENT = f"promptstream/{__version__}"
 POOL = 64
 """Idle connections kept to a host."""
-MAX_ERROR_BODY = 64 << 10
-MAX_WHOLE_BODY = 16 << 20
-DRAIN = 64 << 10
-"""Bytes read after the terminator so that the connection can be used again, within :data:`DRAIN_TIME`."""
-DRAIN_TIME = 0.05
-ERROR_BODY_TIME = 2.0
-
-
-_FOREIGN = (
-    *(requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError),
-    *(AttributeError, ValueError),  # what urllib3 and http.client die of when a connection is torn down under them
-)
 
 
 class _Send(threading.local):
@@ -60,6 +51,7 @@ _send = _Send()
 class _WatchedConnection(HTTPConnection):
     """Hand the socket to the watch from before connect() on, so that it can be shut down at any time."""
 
+    response_class = BoundedResponse
     _served = False
     """True once a request went out on the present socket."""
     _owner: Watch | None = None
@@ -109,6 +101,14 @@ class _WatchedConnection(HTTPConnection):
 class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
     _twin: socket.socket | None = None
 
+    def _tunnel(self) -> None:
+        if _send.watch is None:
+            return super()._tunnel()
+        _send.watch.phase = "proxy"
+        super()._tunnel()
+        _send.watch.phase = "tls"
+        return None
+
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         # The handshake detaches the socket object; only a second descriptor reaches it meanwhile.
@@ -130,8 +130,31 @@ class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
                 self._twin = None
 
 
+class _Idle:
+    """Keep a pool's idle connections, as queue.LifoQueue does, which a Ctrl-C in the middle of it may leave locked."""
+
+    def __init__(self, maxsize: int) -> None:
+        self._kept: deque[Any] = deque()  # each of whose operations is one step
+        self._most = maxsize
+
+    def put(self, connection: Any, block: bool = True, timeout: float | None = None) -> None:
+        if len(self._kept) >= self._most:
+            raise queue.Full
+        self._kept.append(connection)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self._kept.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        return len(self._kept)
+
+
 class _WatchedPool(HTTPConnectionPool):
     ConnectionCls = _WatchedConnection
+    QueueCls: Any = _Idle
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)
@@ -160,6 +183,13 @@ class _Adapter(HTTPAdapter):
                 manager.pool_classes_by_scheme = self._POOLS
         return manager
 
+    def close(self) -> None:
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it gives no iterator of its own
+                with suppress(KeyError):  # another thread was quicker
+                    manager.pools[key].close()  # urllib3 leaves this to the last one who refers to the pool
+        super().close()
+
 
 def _plain(sock: Any) -> socket.socket:
     """Give the socket under *sock*, which may be urllib3's TLS-in-TLS wrapper."""
@@ -184,7 +214,7 @@ class Transport:
         proxies: Mapping[str, str] | None = None,
     ) -> None:
         trusted(verify)
-        self._verify, self._cert, self._proxies = verify, shown(cert), proxies
+        self._verify, self._cert, self._proxies = verify, shown(cert), hidden(proxies)
         self._routes: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
@@ -215,6 +245,7 @@ class Transport:
 
     def _send(self, session: requests.Session, prepared: Any, watch: Watch, fresh: bool) -> requests.Response:
         _send.watch, _send.fresh, _send.reused = watch, fresh, False
+        sending.request, sending.secret = prepared, self.secret
         watch.connecting()
         try:
             # Not session.send, which reads a redirect's body to its end, however long, to look after it.
@@ -226,11 +257,12 @@ class Transport:
                 cert=self._cert,
                 proxies=self._route(prepared.url),
             )
-        except BaseException:
+        except BaseException as error:
             watch.hang_up()
+            clear_frames(error)
             raise
         finally:
-            _send.watch = None
+            _send.watch = sending.request = None
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -263,131 +295,39 @@ class Transport:
             elif self._proxies is not None:
                 self._routes[origin] = dict(self._proxies)
             else:
-                self._routes[origin] = requests.utils.get_environ_proxies(url)
+                self._routes[origin] = hidden(requests.utils.get_environ_proxies(url))
         return self._routes[origin]
 
-
-class Reply:
-    """Hold a status, headers, and a body that is read at most once, by the thread that sent the call."""
-
-    def __init__(self, response: requests.Response, watch: Watch, host: str) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self._response, self._watch, self._host = response, watch, host
-        self._body = self._feed()
-        self._ended = False
-
     @property
-    def content_type(self) -> str:
-        """The media type, in lower case, without parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+    def secret(self) -> Secret:
+        """The proxies' user names and passwords, as far as proxies are known."""
+        routes = [self._proxies or {}, *self._routes.values()]
+        return Secret(also=[each for route in routes for url in route.values() for each in secrets_of(url)])
 
-    def chunks(self) -> Iterator[bytes]:
-        """Give the iterator over the body's bytes, as they arrive."""
-        return self._body
 
-    def _feed(self) -> Generator[bytes, None, None]:
-        self._watch.phase = "body"
-        with map_errors(self._watch, self._host):
-            yield from iter_body(self._response.raw)
-        self._ended = True
-
-    def whole(self) -> bytes:
-        """Read a whole body of at most 16 MiB.
-
-        Raises:
-            StreamError: it was cut, or is larger.
-        """
-        body = bytearray()
-        for piece in self._body:
-            body += piece
-            if len(body) > MAX_WHOLE_BODY:
-                raise LimitExceeded(f"The answer is larger than {MAX_WHOLE_BODY >> 20} MiB.", phase="body")
-        return bytes(body)
-
-    def error_body(self) -> bytes:
-        """Read what comes of an error's body within 64 KiB and 2 s; the status counts, not the rest."""
-        return self._read_bounded(MAX_ERROR_BODY, ERROR_BODY_TIME)
-
-    def finish(self) -> None:
-        """Give the connection back for reuse if the body's end comes promptly, else hang up."""
-        self._read_bounded(DRAIN, DRAIN_TIME)
-        self.close()
-
-    def _read_bounded(self, size: int, seconds: float) -> bytes:
-        deadline, body = Deadline(seconds), bytearray()
-        with suppress(StreamError):
-            while len(body) < size and not deadline.expired:
-                self._watch.bound(max(0.001, deadline.remaining()))
-                piece = next(self._body, None)
-                if piece is None:
-                    break
-                body += piece
-        if self._ended:
-            self._release()
-        return bytes(body[:size])
-
-    def _release(self) -> None:
-        # In this order: a late cancel must not shut down a connection that is someone else's by then.
-        self._watch.release()
-        self._response.raw.release_conn()
-
-    def close(self) -> None:
-        """Hang up, unless the connection went back to the pool. Idempotent."""
-        self._watch.hang_up()
-        self._body.close()  # it refers to this reply, which would else wait for the garbage collector
-        with suppress(Exception):  # closing what is broken already may fail in any way, and changes nothing
-            self._response.close()
+def _check_address(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"base_url must be an http(s):// address with a host, not {bare_address(url)!r:.100}.")
+    if parts.username is not None:
+        raise ConfigError("base_url holds a user name or password; give the key as api_key instead.")
 
 
 def _prepare(call: Call) -> requests.PreparedRequest:
-    parts = urlsplit(call.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"base_url must be an http:// or https:// address with a host, not {parts.geturl()!r:.100}.")
-    if parts.username is not None:
-        raise ConfigError("base_url holds a user name or password; give the key as api_key instead.")
+    _check_address(call.url)
     headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **call.headers}
     body = None
     if call.json is not None:
         headers["Content-Type"] = "application/json"
         try:
-            body = json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-                "utf-8", "replace"
-            )
+            text = json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            body = text.encode("utf-8", "replace")
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from None
     try:
-        return requests.Request(call.method, call.url, headers=headers, data=body).prepare()
+        return requests.Request(call.method, plain(call.url), headers=headers, data=body).prepare()
     except (requests.exceptions.InvalidHeader, UnicodeError):
         # requests puts the header's value, which may be the key, into its message.
-        raise ConfigError(
-            "A header has characters that HTTP does not allow (line breaks, non-Latin letters)."
-        ) from None
+        raise ConfigError("A header has characters that HTTP does not allow (line breaks, non-Latin ones).") from None
     except (requests.RequestException, ValueError) as error:
         raise ConfigError(f"The address {call.url!r:.100} cannot be used: {type(error).__name__}.") from None
-
-
-class map_errors:  # noqa: N801 - reads as the verb it is in a with statement
-    """Turn what requests, urllib3, http.client, ssl and the socket raise into our errors."""
-
-    # Not contextlib's, whose frame is a cycle with an exception that passes it (before Python 3.11).
-    def __init__(self, watch: Watch, host: str) -> None:
-        self._watch, self._host = watch, host
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, StreamError) or not isinstance(error, _FOREIGN):
-            return
-        _bare(error)
-        # What a reader sees of a shut-down socket is chance; the flag is the truth.
-        if self._watch.stopped:
-            raise self._watch.error() from None
-        raise translate(error, self._watch.phase, self._host) from error
-
-
-def _bare(error: BaseException) -> None:
-    """Take the tracebacks off: http.client's frames hold the request's headers, key and all."""
-    for cause in causes_of(error):
-        cause.__traceback__ = None

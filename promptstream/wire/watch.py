@@ -24,13 +24,14 @@ from promptstream.errors import (
     StreamError,
 )
 from promptstream.values.timing import Timeout
+from promptstream.wire.waker import Waker
+from promptstream.wire.watchdog import FOREVER, Watchdog
 
-FOREVER = float("inf")
 EVENT_POLL = 0.05
 """Seconds between two looks at a plain threading.Event, which cannot call back."""
 UNWIND = 1.0
 """Seconds that a cancelled turn gets to end in another thread."""
-GRACE = 5.0
+GRACE = 2.0
 """Seconds to wait for what may follow a finish signal."""
 
 Stop = Literal["cancelled", "total", "connect", "first", "idle"]
@@ -117,11 +118,13 @@ class Watch:
         self.stopped: Stop | None = None
         """Why the turn must end, or None; whoever sets it first wins."""
         self.phase = "connect"
+        self.host = "the server"
+        """Whom the connect clock waits for, for its error to name."""
         self.due = FOREVER
         """When the current wait is over; FOREVER while the consumer, not the server, is being slow."""
         self.idle = FOREVER if timeout.idle is None else timeout.idle
-        self.events = 0
-        """Data events of the current attempt; the reader counts them and moves ``due``."""
+        self.events = self.heard = 0
+        """Data events of the current attempt, which the reader counts, and those before the loop last got a chunk."""
         self.first_event: float | None = None
         """When the first of them came, as ``monotonic`` tells it."""
         self.attempts = 0
@@ -134,9 +137,10 @@ class Watch:
         self._reason = ""
         self._called_off = False
         self._forget: Callable[[], None] | None = None
+        self._at_end: list[Callable[[], object]] = []
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
-        self._wake: threading.Event | None = None
+        self._wake: Waker | None = None
         self._pid = os.getpid()
         self._over = False
         limits = (timeout.connect, timeout.first, timeout.idle, EVENT_POLL if self.event else GRACE)
@@ -153,12 +157,20 @@ class Watch:
 
     def end(self) -> None:
         """Let go of the token, the clocks and any socket still owned, which is hung up. Idempotent."""
-        self.hang_up()
-        self._over = True
-        _watchdog.discard(self)
-        if self._forget:
-            self._forget()
-        self._forget = None
+        try:
+            self.hang_up()
+        finally:  # also where Ctrl-C is pressed in it
+            self._over = True
+            _watchdog.discard(self)
+            if self._forget:
+                self._forget()
+            self._forget = None
+            while self._at_end:
+                self._at_end.pop()()
+
+    def at_end(self, fn: Callable[[], object]) -> None:
+        """Call *fn*, which must not raise, when the turn ends: whoever still holds on to a generator of it."""
+        self._at_end.append(fn)
 
     def connecting(self) -> None:
         """Start the connect clock."""
@@ -176,7 +188,7 @@ class Watch:
 
     def _wait(self, limit: Stop, seconds: float | None) -> None:
         self._limit = limit
-        self.events = 0
+        self.events = self.heard = 0
         self.due = FOREVER if seconds is None else monotonic() + seconds
 
     def claim(self, sock: socket.socket) -> None:
@@ -233,8 +245,10 @@ class Watch:
         """Tell whether another attempt may be made: what ran out may be the connect clock, or one of *forgiven*."""
         with self._lock:
             if self.stopped == "connect" or (self.stopped in forgiven and not self.cancelled):
-                self.stopped, self.due, self._wake = None, FOREVER, None
+                self.stopped, self._wake = None, None
             resumed = self.stopped is None
+            if resumed:
+                self.due = FOREVER  # the socket's own time-out may have been a moment before the clock's
         _watchdog.add(self)  # which looks no more after what has stopped
         return resumed
 
@@ -246,15 +260,15 @@ class Watch:
         """
         self.rest(self.waker(), seconds, clocks=clocks)
 
-    def waker(self) -> threading.Event:
-        """Give a new event for :meth:`rest`, to be set by who brings what the turn waits for; a stop sets it too."""
+    def waker(self) -> Waker:
+        """Give a new one for :meth:`rest`, to be set by who brings what the turn waits for; a stop sets it too."""
         with self._lock:
-            wake = self._wake = threading.Event()
+            wake = self._wake = Waker()
             if self.stopped:
                 wake.set()
             return wake
 
-    def rest(self, wake: threading.Event, seconds: float = FOREVER, *, clocks: bool = False) -> None:
+    def rest(self, wake: Waker, seconds: float = FOREVER, *, clocks: bool = False) -> None:
         """Wait until *wake* is set, or *seconds* are over; the clocks as in :meth:`sleep`.
 
         Raises:
@@ -275,12 +289,13 @@ class Watch:
         self.stop("cancelled")
 
     def stop(self, why: Stop) -> None:
-        """Set the flag, then shut the socket down; the first call wins."""
+        """Set the flag, then shut the socket down; the reason of the first call counts."""
         with self._lock:
-            if self._over or self.stopped not in (None, "connect"):
+            if self._over:
                 return
-            self.stopped = why
-            self._shut()
+            if self.stopped in (None, "connect"):
+                self.stopped = why
+            self._shut()  # once more in a later call, should Ctrl-C have struck in the first
             if self._wake is not None:
                 self._wake.set()
         if self.on_stop is not None:
@@ -303,8 +318,11 @@ class Watch:
                 f"The turn took longer than the {limits.total:g} s it was given (timeout).", phase=self.phase
             )
         if why == "connect":
+            what = "The address of" if self.phase == "dns" else "A connection to"
             return ConnectFailed(
-                f"No connection within {limits.connect:g} s (Timeout.connect).", phase=self.phase, retryable=True
+                f"{what} {self.host} did not come within {limits.connect:g} s (Timeout.connect).",
+                phase=self.phase,
+                retryable=True,
             )
         if why == "first":
             return FirstTokenTimeout(
@@ -319,6 +337,10 @@ class Watch:
 
     # The watchdog
 
+    def forked(self) -> None:
+        """Begin, in a forked child, with a lock that nobody holds."""
+        self._lock = threading.RLock()
+
     def look(self, now: float) -> float:
         """Stop what is overdue and tell when to look again."""
         with self._lock:  # a clock that ran out just before resume() must not stop the attempt after it
@@ -328,53 +350,12 @@ class Watch:
                 self.stop("total")
             elif now >= self.due:
                 self.stop("idle" if self.events else self._limit)
-            if self.stopped:
+            if self.stopped or self._over:
                 return FOREVER
         # The clocks may be started anew at any moment, none of them shorter than the stride.
         return min(self.total.at, max(self.due, now), now + self._stride)
 
 
-class _Watchdog:
-    """Look after every running watch from one daemon thread, asleep until the next one is due."""
-
-    def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self._condition = threading.Condition()
-        self._watches: dict[Watch, float] = {}
-        self._thread: threading.Thread | None = None
-        self._wakes_at = FOREVER
-
-    def add(self, watch: Watch) -> None:
-        at = watch.look(monotonic())
-        if at == FOREVER:
-            return
-        with self._condition:
-            self._watches[watch] = at
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="promptstream-watchdog", daemon=True)
-                thread.start()
-                self._thread = thread
-            elif at < self._wakes_at:
-                self._condition.notify()
-
-    def discard(self, watch: Watch) -> None:
-        with self._condition:
-            self._watches.pop(watch, None)
-
-    def _run(self) -> None:
-        condition = self._condition
-        while True:
-            with condition:
-                now = monotonic()
-                for watch, at in self._watches.items():
-                    if at <= now:
-                        self._watches[watch] = watch.look(now)
-                self._wakes_at = min(self._watches.values(), default=FOREVER)
-                condition.wait(None if self._wakes_at == FOREVER else self._wakes_at - now)
-
-
-_watchdog = _Watchdog()
+_watchdog = Watchdog()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_watchdog._reset)
+    os.register_at_fork(after_in_child=_watchdog.forked)

@@ -10,8 +10,10 @@ from wires import Wire
 from wires.script import Answer, Asked
 
 from promptstream.answer import Answer as Fold
-from promptstream.client import Provider, check_supported, read_messages
+from promptstream.capabilities import check_supported
+from promptstream.client import Provider
 from promptstream.exchange import encodable
+from promptstream.history import read_messages
 from promptstream.stream import Stream
 from promptstream.turn import Turn
 from promptstream.values.chunk import Chunk

@@ -9,9 +9,10 @@ import json
 import re
 from typing import Any, ClassVar
 
+from wires.script import Answer, Asked, Refusal, Written
+
 import promptstream
 from promptstream.client import Provider
-from wires.script import Answer, Asked, Refusal, Written
 
 KEY = "key-0123456789abcdef"
 REQUEST_ID = "req-of-the-contract"

@@ -7,7 +7,7 @@ from typing import Any
 
 from promptstream.providers.anthropic.blocks import Blocks, bad
 from promptstream.providers.failures import said_error
-from promptstream.providers.reading import count, text_in
+from promptstream.providers.reading import count, spent, text_in
 from promptstream.values.chunk import Chunk, Finish
 from promptstream.values.secret import Secret
 from promptstream.values.usage import Usage
@@ -66,10 +66,11 @@ class MessagesAnswer:
         finished = text_in(message, "stop_reason") is not None
         usage = message.get("usage")
         self._usage = {}
-        if isinstance(usage, dict):
+        if isinstance(usage, dict) and not finished:
             # At the start of a stream the output is a placeholder, not a count.
-            placeholders = () if finished else ("output_tokens", "output_tokens_details")
-            yield from self._spend({key: value for key, value in usage.items() if key not in placeholders})
+            placeholders = ("output_tokens", "output_tokens_details")
+            usage = {key: value for key, value in usage.items() if key not in placeholders}
+        yield from self._spend(usage)
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else ()):
             yield from self.blocks.start(index, block)
@@ -77,21 +78,24 @@ class MessagesAnswer:
         yield from self._finish(message)
 
     def _delta(self, body: dict[str, Any]) -> Iterator[Chunk]:
-        if isinstance(usage := body.get("usage"), dict):
-            yield from self._spend(usage)
+        yield from self._spend(body.get("usage"))
         delta = body.get("delta")
         if isinstance(delta, dict):
             yield from self._finish(delta)
         elif delta is not None:
             raise bad("A message's delta is not an object", delta)
 
-    def _spend(self, usage: Mapping[str, Any]) -> Iterator[Chunk]:
+    def _spend(self, usage: Any) -> Iterator[Chunk]:
         """Take counts that replace earlier ones: they are totals, never to be added."""
+        if not isinstance(usage, dict):
+            if usage:
+                yield spent(usage, read_usage)
+            return
         known = {key: value for key, value in usage.items() if value is not None}
         if known.get("input_tokens") == 0 and self._usage.get("input_tokens"):
             del known["input_tokens"]  # of a server that counts the prompt at the start alone
         self._usage |= known
-        yield Finish(usage_seen=read_usage(self._usage))
+        yield spent(self._usage, read_usage)
 
     def _finish(self, delta: Mapping[str, Any]) -> Iterator[Chunk]:
         raw = delta.get("stop_reason")
@@ -124,14 +128,15 @@ def is_error(body: Any) -> bool:
     return bool(body.get("error")) or kind == "error" or (isinstance(kind, str) and kind.endswith("_error"))
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Read a usage object, whose three input counts exclude each other; what is no count is unknown."""
-    cached, written = count(usage, "cache_read_input_tokens"), count(usage, "cache_creation_input_tokens")
-    fresh = count(usage, "input_tokens")
+def read_usage(usage: Mapping[str, Any], unread: list[str]) -> Usage:
+    """Read a usage object, whose three input counts exclude each other; what is no count is put into *unread*."""
+    fresh = count(usage, "input_tokens", unread)
+    cached = count(usage, "cache_read_input_tokens", unread)
+    written = count(usage, "cache_creation_input_tokens", unread)
     return Usage(
-        input=None if fresh is None else fresh + (cached or 0) + (written or 0),
-        output=count(usage, "output_tokens"),
+        input=None if fresh is None or unread else fresh + (cached or 0) + (written or 0),
+        output=count(usage, "output_tokens", unread),
         cached=cached,
         cache_write=written,
-        reasoning=count(usage.get("output_tokens_details"), "thinking_tokens"),
+        reasoning=count(usage.get("output_tokens_details"), "thinking_tokens", unread),
     )

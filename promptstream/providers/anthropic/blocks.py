@@ -81,7 +81,7 @@ class Blocks:
             yield self._call(block)
         elif kind == "fallback" and isinstance(target := raw.get("to"), dict):
             model = _string(target.get("model"), "A model")
-            self.model = model or self.model
+            self.model = mend(model) or self.model
             yield Finish(model=self.model)
 
     def extend(self, index: Any, delta: Any) -> Iterator[Chunk]:
@@ -157,14 +157,14 @@ class Blocks:
     def _call(self, block: _Block) -> Chunk:
         if len(self._ids) >= MAX_CALLS:
             raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
-        block.id = _string(block.raw.get("id"), "A tool call's id")
+        block.id = mend(_string(block.raw.get("id"), "A tool call's id"))
         if not block.id or block.id in self._ids:
             block.id = new_id()
         self._ids.add(block.id)
         return self._fragment(block, "")
 
     def _fragment(self, block: _Block, fragment: str) -> Chunk:
-        name = _string(block.raw.get("name"), "A tool's name")
+        name = mend(_string(block.raw.get("name"), "A tool's name"))
         call = ToolCall(block.id, name, None, mend(fragment))
         return Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=call, model=self.model)
 

@@ -45,10 +45,12 @@ class AnthropicDialect(VendorDialect):
         model: str | None = None,
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
-        super().__init__(api_key=api_key, model=model, base_url=base_url, headers=headers)
-        root, mark, query = self.base_url.partition("?")
-        self.base_url = root.rstrip("/").removesuffix("/v1") + mark + query  # as most other vendors' addresses end
+        super().__init__(
+            api_key=api_key, model=model, base_url=base_url, headers=headers, allow_plaintext=allow_plaintext
+        )
+        self.base_url = self.base_url.removesuffix("/v1")  # as most other vendors' addresses end
 
     def encode(self, request: ChatRequest) -> Call:
         """Give the POST to ``/v1/messages``.

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 
 from promptstream.errors import ContentFiltered, ProtocolError
-from promptstream.providers.failures import said_error
+from promptstream.providers.failures import MAX_TEXT, cleaned, said_error
 from promptstream.providers.gemini.arguments import Arguments
 from promptstream.providers.gemini.models import rules_for
-from promptstream.providers.reading import list_in
+from promptstream.providers.reading import MAX_COUNT, count, list_in, spent, text_in
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall
@@ -41,7 +41,6 @@ _COUNTS = (
     *("cachedContentTokenCount", "totalTokenCount"),
 )
 _SNAKE = re.compile(r"_([a-z0-9])")
-_MAX_MESSAGE = 500
 
 
 @attrs.define(eq=False)
@@ -98,11 +97,11 @@ class GeminiAnswer:
         yield from self._candidate(candidate)
 
     def _identify(self, body: dict[str, Any]) -> Iterator[Chunk]:
-        model, identity = body.get("modelVersion"), body.get("responseId")
-        if isinstance(model, str) and model and model != self.model:
+        model, identity = text_in(body, "modelVersion"), text_in(body, "responseId")
+        if model and model != self.model:
             self.model = model
             yield Finish(model=model)
-        if isinstance(identity, str) and identity and not self._named:
+        if identity and not self._named:
             self._named = True
             yield Finish(request_id=identity)
 
@@ -201,7 +200,7 @@ class GeminiAnswer:
             if not function:
                 return  # the end of a call that ended already
             yield from self._close("another call began within them")
-            call = self._begin(function, name if isinstance(name, str) else "", kept)
+            call = self._begin(function, mend(name) if isinstance(name, str) else "", kept)
             if not goes_on and pieces is None:
                 yield self._whole(call, _text_of(function.get("args")))
                 return
@@ -217,7 +216,7 @@ class GeminiAnswer:
             raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
         own = function.get("id")
         kept = {**kept, "id": own} if isinstance(own, str) and own else kept
-        identity = kept.get("id", "")
+        identity = mend(kept.get("id", ""))
         if not identity or identity in self._ids:
             identity = new_id()
         self._ids.add(identity)
@@ -256,34 +255,45 @@ class GeminiAnswer:
     def usage(self, counts: Any, whole: bool = False) -> Finish:
         """Give the token counts of an event; *whole* tells that the answer ended with it."""
         self.counts = counts
-        if isinstance(counts, dict):
-            self._usage = read_usage(counts, self._usage, whole)
-        return Finish(usage_seen=self._usage)
+        told = spent(counts, lambda read, unread: read_usage(read, self._usage, whole, unread))
+        self._usage = told.usage_seen or self._usage
+        return told
 
     def _clean(self, text: str) -> str:
-        """Bound what the provider says, and escape what could drive a terminal."""
-        text = self._secret.scrub(text)
-        cut = text[:_MAX_MESSAGE] + ("…" if len(text) > _MAX_MESSAGE else "")
-        return "".join([c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in cut])
+        return cleaned(self._secret.scrub(text), MAX_TEXT)
 
 
-def read_usage(counts: Mapping[str, Any], before: Usage, whole: bool) -> Usage:
+def read_usage(counts: Mapping[str, Any], before: Usage, whole: bool, unread: list[str]) -> Usage:
     """Read usageMetadata; thoughts are not counted among the candidates' tokens, and what is 0 is left out.
 
     *before* stands where these counts say nothing of the answer yet; *whole* tells that there is no more to come.
+    What is no count is put into *unread*.
     """
-    found = [count if count.__class__ is int and count >= 0 else None for count in map(counts.get, _COUNTS)]
+    given = [counts.get(name) for name in _COUNTS]
+    found = [value if value.__class__ is int and 0 <= value <= MAX_COUNT else None for value in given]
     prompt, tools, said, thought, cached, total = found
+    if found != given:  # to tell what is no count from what is not there takes time
+        return _doubtful(counts, unread)
     if prompt is None and tools is None and said is None and thought is None:
         return before
-    spent = before.input if prompt is None and tools is None else (prompt or 0) + (tools or 0)
+    prompted = before.input if prompt is None and tools is None else (prompt or 0) + (tools or 0)
     output: int | None = (said or 0) + (thought or 0)
     if said is None and thought is None:
-        if total is not None and spent is not None and total > spent:
-            output = total - spent
+        if total is not None and prompted is not None and total > prompted:
+            output = total - prompted
         elif before.output is not None or not whole:
             output = before.output
-    return Usage(spent, output, cached, None, thought)
+    return Usage(prompted, output, cached, None, thought)
+
+
+def _doubtful(counts: Mapping[str, Any], unread: list[str]) -> Usage:
+    """Read counts of which some are none: a sum that one of them belongs to is unknown."""
+    prompt, tools = count(counts, "promptTokenCount", unread), count(counts, "toolUsePromptTokenCount", unread)
+    prompted = None if unread or prompt is None else prompt + (tools or 0)
+    known = len(unread)
+    said, thought = count(counts, "candidatesTokenCount", unread), count(counts, "thoughtsTokenCount", unread)
+    output = None if len(unread) > known or said is None else said + (thought or 0)
+    return Usage(prompted, output, count(counts, "cachedContentTokenCount", unread), None, thought)
 
 
 def _text_of(arguments: Any) -> str:

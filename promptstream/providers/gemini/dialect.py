@@ -39,6 +39,7 @@ class GeminiDialect(VendorDialect):
         model: str | None = None,
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
         api_version: str = "v1beta",
     ) -> None:
         """Take what every vendor's dialect takes, and the version of the API that stands before ``/models``.
@@ -46,11 +47,13 @@ class GeminiDialect(VendorDialect):
         Raises:
             ConfigError: *api_version* is no path.
         """
-        super().__init__(api_key=api_key, model=model, base_url=base_url, headers=headers)
+        super().__init__(
+            api_key=api_key, model=model, base_url=base_url, headers=headers, allow_plaintext=allow_plaintext
+        )
         if not isinstance(api_version, str) or not re.fullmatch(r"[\w-][\w./-]*", api_version, re.ASCII):
             raise ConfigError(f"api_version={api_version!r:.80}: give one such as v1beta or v1.")
-        base, _, self._query = self.base_url.partition("?")
-        self._root = f"{base.rstrip('/').removesuffix(f'/{api_version}')}/{api_version}"
+        self.base_url = self.base_url.removesuffix(f"/{api_version}")
+        self._version = api_version
 
     def encode(self, request: ChatRequest) -> Call:
         """Give the POST to ``:streamGenerateContent``, or to ``:generateContent`` for one JSON body.
@@ -68,8 +71,7 @@ class GeminiDialect(VendorDialect):
         return Call("POST", url, self._headers, body, tuple(warnings))
 
     def _url(self, path: str, query: str) -> str:
-        asked = "&".join(filter(None, (query, self._query)))
-        return f"{self._root}/{path}{'?' if asked else ''}{asked}"
+        return self.address(f"/{self._version}/{path}{'?' if query else ''}{query}")
 
     def decode(self, events: EventStream) -> Iterator[Chunk]:
         """Turn events into chunks, to the very end: no terminator tells that nothing more comes.
@@ -102,9 +104,10 @@ class GeminiDialect(VendorDialect):
                         and not candidate.get("index")
                         and body["modelVersion"] == answer.model
                     ):
-                        counts = body.get("usageMetadata")
-                        if counts is not None and counts != answer.counts:
-                            yield answer.usage(counts)
+                        if (counts := body.get("usageMetadata")) is not None:
+                            check_depth(data)  # also to compare two values goes as deep as they do
+                            if counts != answer.counts:
+                                yield answer.usage(counts)
                         yield Chunk(text, content, model=answer.model)
                         continue
             except (KeyError, TypeError, ValueError, AttributeError):

@@ -7,10 +7,13 @@ from urllib.parse import urlsplit
 
 from promptstream.errors import ConfigError
 from promptstream.providers.base import checked_url
+from promptstream.values.secret import bare_address
 
 CLOUD = "ollama.com"
 PORT = 11434
 _PARTS = re.compile(r"/(v1(/chat)?(/completions)?|api(/(chat|generate|tags))?)$")
+_QUOTED = re.compile(r" (as|in) '.*", re.DOTALL)
+"""What urllib quotes of an address, which may be a password."""
 _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - what a server listens on; a client finds it on this machine
 
 
@@ -31,14 +34,16 @@ def server_address(said: str, source: str) -> str:
         if not (host or port) or any(map(str.isspace, host)):
             raise ValueError("it names no host")
     except (ValueError, AttributeError) as error:
+        why = _QUOTED.sub("", str(error))
         raise ConfigError(
-            f"{source}={said!r:.100} is no address: {error}. Give one such as http://127.0.0.1:{PORT}."
+            f"{source}={bare_address(said)!r:.100} is no address: {why}. Give one such as http://127.0.0.1:{PORT}."
         ) from None
     path = parts.path.rstrip("/")
     if part := _PARTS.search(path):
         hint = " For its OpenAI-style API take the provider compatible." if part[0].startswith("/v1") else ""
+        shown = bare_address(said)
         raise ConfigError(
-            f"{source}={said!r:.100}: give the server's address alone, such as http://127.0.0.1:{PORT}.{hint}"
+            f"{source}={shown!r:.100}: give the server's address alone, such as http://127.0.0.1:{PORT}.{hint}"
         )
     where = parts.netloc
     if host in _ANY:

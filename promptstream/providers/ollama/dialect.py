@@ -17,7 +17,7 @@ from promptstream.providers.base import checked_key
 from promptstream.providers.failures import said_error
 from promptstream.providers.ollama.address import CLOUD, PORT, is_cloud, server_address
 from promptstream.providers.ollama.request import MADE_ID, encode_body
-from promptstream.providers.reading import count
+from promptstream.providers.reading import count, spent, text_in
 from promptstream.providers.thinktags import ThinkTags
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.providers.vendor import VendorDialect
@@ -55,6 +55,7 @@ class OllamaDialect(VendorDialect):
         model: str | None = None,
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
         options: Mapping[str, Any] | None = None,
         keep_alive: str | float | None = None,
     ) -> None:
@@ -69,7 +70,7 @@ class OllamaDialect(VendorDialect):
         if api_key is None and self._cloud and url.startswith("https://"):
             needed = "authorization" not in {str(name).lower() for name in headers or {}}
             api_key = checked_key(None, ("OLLAMA_API_KEY",), CLOUD, required=needed) or None
-        super().__init__(api_key=api_key, model=model, base_url=url, headers=headers)
+        super().__init__(api_key=api_key, model=model, base_url=url, headers=headers, allow_plaintext=allow_plaintext)
         if not isinstance(options, (Mapping, type(None))):
             raise ConfigError(f"options={options!r:.80}: give a dict, such as {{'num_ctx': 8192}}.")
         if isinstance(keep_alive, bool) or not isinstance(keep_alive, (str, int, float, type(None))):
@@ -195,8 +196,8 @@ class _Answer:
         if body.get("error") or body == {"error": ""}:
             yield from self.flush()
             raise self._dialect.said(body)
-        model = body.get("model")
-        if isinstance(model, str) and model and model != self.model:
+        model = text_in(body, "model")
+        if model and model != self.model:
             self.model = model
             yield Finish(model=model)
         message = body.get("message")
@@ -265,11 +266,11 @@ class _Answer:
         reason = None if raw is None else FINISH_REASONS.get(str(raw), "other")
         if self._ids and reason in (None, "stop"):
             reason = "tool_calls"
+        yield spent(body, read_usage)
         yield Finish(
             sentinel=True,
             reason=reason,
             raw_reason=None if raw is None else str(raw),
-            usage_seen=read_usage(body),
             model=self.model,
         )
 
@@ -330,10 +331,12 @@ def _written(line: str) -> list[tuple[Any, str]]:
     return found
 
 
-def read_usage(body: Mapping[str, Any]) -> Usage:
-    """Read the counts of the last line, which leaves out one that is 0.
+def read_usage(body: Mapping[str, Any], unread: list[str]) -> Usage:
+    """Read the counts of the last line, which leaves out one that is 0; what is no count is put into *unread*.
 
     Of the prompt that means that its cache had all of it: nothing was evaluated, but how much there was is unknown.
     """
-    spent, output = count(body, "prompt_eval_count"), count(body, "eval_count")
-    return Usage(input=spent, output=0 if output is None and spent is not None else output)
+    output = count(body, "eval_count", unread)
+    told = output is not None or bool(unread)
+    prompted = count(body, "prompt_eval_count", unread)
+    return Usage(input=prompted, output=0 if prompted is not None and not told else output)

@@ -10,7 +10,7 @@ import attrs
 
 from promptstream.errors import ProtocolError
 from promptstream.providers.failures import said_error
-from promptstream.providers.reading import count, list_in
+from promptstream.providers.reading import count, list_in, spent, text_in
 from promptstream.providers.thinktags import ThinkTags
 from promptstream.providers.toolcalls import ToolCalls, new_id
 from promptstream.values.chunk import Chunk, ChunkType, Finish
@@ -84,7 +84,9 @@ class ChatAnswer:
             if (news := self._identified(body)) is not None:
                 yield news
             if (usage := find_usage(body)) is not None:
-                yield Finish(usage_seen=self.usage(usage), cost=self.cost(usage))
+                yield spent(usage, self.usage)
+                if isinstance(usage, dict) and (cost := self.cost(usage)) is not None:
+                    yield Finish(cost=cost)
         if error is not None or event == "error":
             raise said_error(self._name, self._secret, error or body)
         if not isinstance(body, dict):
@@ -100,9 +102,9 @@ class ChatAnswer:
         """Tell whether the next delta of text may be more than its text."""
         return not self._spoke or (self._tags is not None and self._tags.open)
 
-    def usage(self, usage: Mapping[str, Any]) -> Usage:
-        """Read a usage object; the last one of an answer counts."""
-        return read_usage(usage)
+    def usage(self, usage: Mapping[str, Any], unread: list[str]) -> Usage:
+        """Read a usage object, of which the last one of an answer counts; what is no count is put into *unread*."""
+        return read_usage(usage, unread)
 
     def cost(self, usage: Mapping[str, Any]) -> Decimal | None:
         """Read the cost in USD from a usage object, where the provider says it there."""
@@ -113,14 +115,11 @@ class ChatAnswer:
         return said
 
     def _identified(self, body: dict[str, Any]) -> Finish | None:
-        model, identity = body.get("model"), body.get("id")
-        known = model == self.model or not isinstance(model, str) or not model
-        if known and (self._identity or not isinstance(identity, str) or not identity):
+        model, identity = text_in(body, "model"), text_in(body, "id")
+        if model in (None, self.model) and (self._identity or not identity):
             return None
-        if not known:
-            self.model = model
-        if self._identity is None and isinstance(identity, str):
-            self._identity = identity or None
+        self.model = model or self.model
+        self._identity = self._identity or identity
         return Finish(model=self.model, request_id=self._identity)
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[Chunk]:
@@ -188,17 +187,15 @@ class ChatAnswer:
         yield Chunk(ChunkType.TEXT, text, model=self.model)
 
     def _part(self, part: Any) -> Iterator[Chunk]:
-        if isinstance(part, str):
+        if not isinstance(part, dict):
             yield from self._text(part)
-        elif not isinstance(part, dict):
-            return
         elif part.get("type") == "thinking":
             thinking = part.get("thinking")
             for piece in [{"text": thinking}] if isinstance(thinking, str) else list_in(part, "thinking"):
                 if isinstance(piece, dict) and isinstance(text := piece.get("text"), str) and text:
                     yield from self._thought(text)
-        elif isinstance(text := part.get("text"), str):
-            yield from self._text(text)
+        elif part.get("type") == "text" or isinstance(part.get("text"), str):
+            yield from self._text(part.get("text"))
 
     def _told_apart(self, pieces: list[tuple[bool, str]]) -> Iterator[Chunk]:
         for thought, text in pieces:
@@ -282,12 +279,11 @@ def find_error(body: Any) -> Any:
     return body if body.get("detail") or body.get("errors") or bare else None
 
 
-def find_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Find the usage of an event, in its own place, in Groq's or in Moonshot's."""
+def find_usage(body: Mapping[str, Any]) -> Any:
+    """Find the usage of an event, in its own place, in Groq's or in Moonshot's; None where there is none."""
     groq, choices = body.get("x_groq"), body.get("choices")
     places = [body, groq, choices[0] if isinstance(choices, list) and choices else None]
-    found = [place["usage"] for place in places if isinstance(place, dict) and place.get("usage")]
-    return found[0] if found and isinstance(found[0], dict) else None
+    return next((place["usage"] for place in places if isinstance(place, dict) and place.get("usage")), None)
 
 
 def details_in(delta: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -296,23 +292,30 @@ def details_in(delta: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Read OpenAI's usage object; a count that is no whole number from 0 up is unknown."""
+def read_usage(usage: Mapping[str, Any], unread: list[str]) -> Usage:
+    """Read OpenAI's usage object; a count that is no whole number from 0 up is unknown, and put into *unread*."""
     prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    output, spent, total = (count(usage, f"{name}_tokens") for name in ("completion", "prompt", "total"))
-    reasoning = _first(count(completion, "reasoning_tokens"), count(usage, "reasoning_tokens"))  # SGLang, Perplexity
+    output, prompted = (count(usage, f"{name}_tokens", unread) for name in ("completion", "prompt"))
+    total = count(usage, "total_tokens")
+    reasoning = _first(  # SGLang, Perplexity
+        count(completion, "reasoning_tokens", unread), count(usage, "reasoning_tokens", unread)
+    )
     # xAI leaves reasoning out of completion_tokens; the total tells.
-    if output is not None and reasoning and spent is not None and total == spent + output + reasoning:
+    if output is not None and reasoning and prompted is not None and total == prompted + output + reasoning:
         output += reasoning
     return Usage(
-        input=spent,
+        input=prompted,
         output=output,
         # DeepSeek, Moonshot
         cached=_first(
-            count(prompt, "cached_tokens"), count(usage, "prompt_cache_hit_tokens"), count(usage, "cached_tokens")
+            count(prompt, "cached_tokens", unread),
+            count(usage, "prompt_cache_hit_tokens", unread),
+            count(usage, "cached_tokens", unread),
         ),
         # Qwen
-        cache_write=_first(count(prompt, "cache_write_tokens"), count(prompt, "cache_creation_input_tokens")),
+        cache_write=_first(
+            count(prompt, "cache_write_tokens", unread), count(prompt, "cache_creation_input_tokens", unread)
+        ),
         reasoning=reasoning,
     )
 

@@ -43,9 +43,12 @@ class ResponsesDialect(OpenAIDialect):
         model: str | None = None,
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
         stateful: bool = False,
     ) -> None:
-        super().__init__(api_key=api_key, model=model, base_url=base_url, headers=headers)
+        super().__init__(
+            api_key=api_key, model=model, base_url=base_url, headers=headers, allow_plaintext=allow_plaintext
+        )
         self.stateful = stateful
 
     def rules(self, model: str) -> Rules:
@@ -80,7 +83,12 @@ class ResponsesDialect(OpenAIDialect):
                 body = loads_quick(data)
                 if body["type"] == TEXT_DELTA and body["item_id"] == items.writing:
                     delta = body["delta"]
-                    if delta.__class__ is str and delta and body.get("content_index") == items.place:
+                    if (
+                        delta.__class__ is str
+                        and delta
+                        and body.get("content_index") == items.place
+                        and "error" not in body
+                    ):
                         items.pieces.append(delta)
                         yield Chunk(text, delta, model=items.model)
                         continue

@@ -12,7 +12,7 @@ from promptstream.errors import ProtocolError
 from promptstream.providers.failures import said_error
 from promptstream.providers.openai.answer import find_error
 from promptstream.providers.openai.responses_request import CUSTOM, KEY
-from promptstream.providers.reading import amount, count, list_in
+from promptstream.providers.reading import amount, count, list_in, spent, text_in
 from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall
@@ -96,13 +96,15 @@ class Items:
     def feed(self, body: Any, event: str) -> Iterator[Chunk]:
         """Turn one event into chunks; its own type counts, since proxies drop the event's name."""
         if not isinstance(body, dict):
-            if (error := find_error(body)) is not None:
-                raise said_error(self._provider, self._secret, error)
+            if event == "error" or find_error(body) is not None:
+                raise said_error(self._provider, self._secret, body)
             raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
         kind = body.get("type")
         if not isinstance(kind, str):
             kind = event
         stem, _, verb = kind.rpartition(".")
+        if body.get("error"):
+            raise self._said(body)
         if stem in _STREAMED and verb in ("delta", "done"):
             yield from self._streamed(stem, body, whole=verb == "done")
         elif kind == "response.output_item.added":
@@ -121,12 +123,12 @@ class Items:
         return said_error(self._provider, self._secret, body if body.get("error") else flat)
 
     def _identify(self, response: Mapping[str, Any]) -> Iterator[Chunk]:
-        model, identity = response.get("model"), response.get("id")
-        if isinstance(identity, str) and identity and self._stateful:
+        model, identity = text_in(response, "model"), text_in(response, "id")
+        if identity and self._stateful:
             self._response = {"response_id": identity}
-        if isinstance(model, str) and model and model != self.model:
+        if model and model != self.model:
             self.model = model
-            yield Finish(model=model, request_id=identity if isinstance(identity, str) else None)
+            yield Finish(model=model, request_id=identity)
 
     def _find(self, index: Any, identity: Any, kind: Any) -> _Item:
         """Give the item of *kind* that an event is about, by its index, else by its id, else a new one.
@@ -302,8 +304,10 @@ class Items:
             ProviderError: it failed, or was cancelled.
         """
         yield from self._identify(response)
-        if isinstance(usage := response.get("usage"), dict):
-            yield Finish(usage_seen=read_usage(usage), cost=amount(usage.get("cost")))
+        if usage := response.get("usage"):
+            yield spent(usage, read_usage)
+            if isinstance(usage, dict) and (cost := amount(usage.get("cost"))) is not None:
+                yield Finish(cost=cost)
         status, error = response.get("status"), response.get("error")
         status = status if status in _STATUSES else verb
         if error or status in ("failed", "cancelled"):
@@ -376,13 +380,13 @@ def _objects(body: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return value
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Read the usage object; a count that is no whole number from 0 up is unknown."""
-    spent, made = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+def read_usage(usage: Mapping[str, Any], unread: list[str]) -> Usage:
+    """Read the usage object; a count that is no whole number from 0 up is unknown, and put into *unread*."""
+    given, made = usage.get("input_tokens_details"), usage.get("output_tokens_details")
     return Usage(
-        input=count(usage, "input_tokens"),
-        output=count(usage, "output_tokens"),
-        cached=count(spent, "cached_tokens"),
-        cache_write=count(spent, "cache_write_tokens"),
-        reasoning=count(made, "reasoning_tokens"),
+        input=count(usage, "input_tokens", unread),
+        output=count(usage, "output_tokens", unread),
+        cached=count(given, "cached_tokens", unread),
+        cache_write=count(given, "cache_write_tokens", unread),
+        reasoning=count(made, "reasoning_tokens", unread),
     )

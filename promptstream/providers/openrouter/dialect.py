@@ -42,6 +42,7 @@ class OpenRouterDialect(OpenAIDialect):
         model: str | None = None,
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
         routing: Mapping[str, Any] | None = None,
         transforms: Iterable[str] | None = None,
         plugins: Iterable[Mapping[str, Any]] | None = None,
@@ -62,7 +63,13 @@ class OpenRouterDialect(OpenAIDialect):
         """
         site = {"HTTP-Referer": site_url, "X-Title": site_title, "X-OpenRouter-Title": site_title}
         attribution = {name: value for name, value in site.items() if value is not None}
-        super().__init__(api_key=api_key, model=model, base_url=base_url, headers={**attribution, **(headers or {})})
+        super().__init__(
+            api_key=api_key,
+            model=model,
+            base_url=base_url,
+            headers={**attribution, **(headers or {})},
+            allow_plaintext=allow_plaintext,
+        )
         self._named = model or ""
         self._options: dict[str, Any] = {}
         if routing is not None:
@@ -139,8 +146,7 @@ class OpenRouterDialect(OpenAIDialect):
         """
         if not isinstance(generation_id, str) or not generation_id.strip():
             raise ConfigError(f"generation({generation_id!r:.60}): give an answer's request_id, such as 'gen-…'.")
-        url = self.address("/generation")
-        return Call("GET", f"{url}{'&' if '?' in url else '?'}id={quote(generation_id, safe='')}", self._headers)
+        return Call("GET", self.address(f"/generation?id={quote(generation_id, safe='')}"), self._headers)
 
     def decode_generation(self, body: Any) -> Generation:
         """Turn the answer to that into a value."""

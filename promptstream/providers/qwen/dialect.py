@@ -37,9 +37,10 @@ class QwenDialect(OpenAIDialect):
         base_url: str | None = None,
         region: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
         url = places.chosen_url(base_url, region, places.COMPATIBLE)
-        super().__init__(api_key=api_key, model=model, base_url=url, headers=headers)
+        super().__init__(api_key=api_key, model=model, base_url=url, headers=headers, allow_plaintext=allow_plaintext)
 
     def rules(self, model: str) -> Rules:
         """Give what every model here takes; what one of them lacks is left out before."""

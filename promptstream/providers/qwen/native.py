@@ -12,7 +12,7 @@ from promptstream.providers.failures import said_error
 from promptstream.providers.openai.answer import FINISH_REASONS
 from promptstream.providers.qwen import places
 from promptstream.providers.qwen.request import encode_body, is_multimodal
-from promptstream.providers.reading import DONE, count, last_event, list_in
+from promptstream.providers.reading import DONE, count, last_event, list_in, spent, text_in
 from promptstream.providers.toolcalls import ToolCalls, new_id
 from promptstream.providers.vendor import VendorDialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
@@ -42,10 +42,11 @@ class QwenNativeDialect(VendorDialect):
         base_url: str | None = None,
         region: str | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
         incremental: bool = True,
     ) -> None:
         url = places.chosen_url(base_url, region, places.NATIVE)
-        super().__init__(api_key=api_key, model=model, base_url=url, headers=headers)
+        super().__init__(api_key=api_key, model=model, base_url=url, headers=headers, allow_plaintext=allow_plaintext)
         self.incremental = incremental
         """True where events hold what is new; False where each repeats the whole answer so far."""
 
@@ -91,7 +92,8 @@ class QwenNativeDialect(VendorDialect):
                     and (usage.__class__ is dict and body["request_id"] == answer.identity)
                     and not (choice.get("index") or "error" in body)
                 ):
-                    yield Finish(usage_seen=read_usage(usage))
+                    check_depth(event.data)
+                    yield spent(usage, read_usage)
                     yield Chunk(text, content)
                     continue
             except (KeyError, TypeError, ValueError):
@@ -130,7 +132,7 @@ class QwenNativeDialect(VendorDialect):
     def models_call(self) -> Call:
         """Give the GET that lists the models, which compatible mode has."""
         base = self.base_url.removesuffix(places.NATIVE) + places.COMPATIBLE
-        return Call("GET", f"{base}/models", self._headers)
+        return Call("GET", self.address("/models", base), self._headers)
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -156,12 +158,12 @@ class _Answer:
         """Turn one event, or a whole answer, into chunks."""
         if not isinstance(body, dict):
             raise ProtocolError(f"An event is not a JSON object: {excerpt(str(body))}", phase="decode")
-        if isinstance(identity := body.get("request_id"), str) and identity != self.identity:
+        if (identity := text_in(body, "request_id")) and identity != self.identity:
             self.identity = identity
             yield Finish(request_id=identity)
-        if isinstance(usage := body.get("usage"), dict) and usage != self._usage:
+        if (usage := body.get("usage")) and usage != self._usage:
             self._usage = usage
-            yield Finish(usage_seen=read_usage(usage))
+            yield spent(usage, read_usage)
         if event == "error" or _is_error(body):
             raise said_error(self._name, self._secret, body)
         output = body.get("output")
@@ -266,13 +268,13 @@ def _text(content: Any) -> str:
     return "".join([text for text in texts if isinstance(text, str)])
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Read DashScope's usage object; a count that is no whole number from 0 up is unknown."""
+def read_usage(usage: Mapping[str, Any], unread: list[str]) -> Usage:
+    """Read DashScope's usage object; a count that is no whole number from 0 up is unknown, and put into *unread*."""
     prompt = usage.get("prompt_tokens_details")
     return Usage(
-        input=count(usage, "input_tokens"),
-        output=count(usage, "output_tokens"),
-        cached=count(prompt, "cached_tokens"),
-        cache_write=count(prompt, "cache_creation_input_tokens"),
-        reasoning=count(usage.get("output_tokens_details"), "reasoning_tokens"),
+        input=count(usage, "input_tokens", unread),
+        output=count(usage, "output_tokens", unread),
+        cached=count(prompt, "cached_tokens", unread),
+        cache_write=count(prompt, "cache_creation_input_tokens", unread),
+        reasoning=count(usage.get("output_tokens_details"), "reasoning_tokens", unread),
     )
