@@ -8,35 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fuzz.events import LINE_TOKENS, cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whatwg import lines_of
 
 from promptstream.errors import LimitExceeded
 from promptstream.wire.events import MAX_EVENT, Event, iter_ndjson
 from promptstream.wire.jsontext import loads
 
-BOM = b"\xef\xbb\xbf"
-PIECES = [b"{", b"}", b'{"a": 1}', b"\n", b"\r\n", b"\r", b" ", b"\t", b"x", "é".encode(), b"\xff", b"\xe2\x82", BOM]
-bodies = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)
-
-
-def plainly(body: bytes) -> tuple[list[str], bytes]:
-    """Split a body into its lines and its tail, as plainly as can be."""
-    *lines, tail = body.removeprefix(BOM).split(b"\n")
-    return [line.strip().decode(errors="replace") for line in lines if line.strip()], tail.strip()
-
-
-def cut(body: bytes, cuts: list[int]) -> list[bytes]:
-    """Cut *body* at the given places; the same place twice makes an empty piece."""
-    places = [0, *sorted(place % (len(body) + 1) for place in cuts), len(body)]
-    return [body[a:b] for a, b in itertools.pairwise(places)]
+bodies = st.lists(st.sampled_from(LINE_TOKENS), max_size=40).map(b"".join)
 
 
 @settings(max_examples=400, deadline=None)
 @given(bodies, st.lists(st.integers(0, 500), max_size=12))
 def test_lines_cut_at_random_are_the_lines_of_the_whole(body, cuts):
     """Cut anywhere, empty pieces included, the same lines and the same tail come."""
-    lines, tail = plainly(body)
+    lines, tail = lines_of(body)
     stream = iter_ndjson(cut(body, cuts))
     assert list(stream) == [Event("message", line) for line in lines]
     assert stream.tail == tail
@@ -46,7 +34,7 @@ def test_lines_cut_at_random_are_the_lines_of_the_whole(body, cuts):
 @given(bodies)
 def test_lines_that_come_byte_by_byte_are_the_lines_of_the_whole(body):
     """One byte at a time, the same lines and the same tail come."""
-    lines, tail = plainly(body)
+    lines, tail = lines_of(body)
     stream = iter_ndjson([body[at : at + 1] for at in range(len(body))])
     assert [event.data for event in stream] == lines
     assert stream.tail == tail
@@ -58,7 +46,7 @@ def test_recorded_bodies_are_read_line_by_line_at_any_cut(conformance_data: Path
     assert len(paths) == 16
     for path in paths:
         body = path.read_bytes()
-        lines, tail = plainly(body)
+        lines, tail = lines_of(body)
         assert [loads(line) for line in lines], path.name
         for size in (len(body), 1, 7):
             stream = iter_ndjson(body[at : at + size] for at in range(0, len(body), size))

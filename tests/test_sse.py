@@ -6,7 +6,6 @@ import base64
 import gc
 import itertools
 import json
-import re
 import time
 import tracemalloc
 import weakref
@@ -14,69 +13,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from fuzz.events import BOM, TOKENS, cut, one_by_one
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from whatwg import interpret
 
 from promptstream.errors import LimitExceeded
 from promptstream.wire.events import MAX_EVENT, MAX_LINE, MAX_LINES, Event, iter_sse, tail_data
 
-BOM = b"\xef\xbb\xbf"
-PIECES = [
-    *(b"\r", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n", b":", b" ", b"\0", b"x", b"12", b"-1", b"{}"),
-    *(b"data", b"data:", b"data: ", b"data: y\n\n", b"id", b"id:", b"id: ", b"id: 7\n", b"event", b"event:"),
-    *(b"event: e\n", b"retry", b"retry:", b"retry: 5\n", b"retry: 5x\n", b": ping\n\n", b"Data:", b"date: z"),
-    *(
-        BOM,
-        "é".encode(),
-        "\u2028".encode(),
-        "\x85".encode(),
-        "🐌".encode(),
-        b"\xe2\x82",
-        b"\xff",
-        b"\xed\xa0\x80",
-        b"\xbf",
-    ),
-]
-bodies = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)
+bodies = st.lists(st.sampled_from(TOKENS), max_size=40).map(b"".join)
 
 
 def by_the_standard(body: bytes) -> list[Event]:
-    """Interpret an event stream word for word as the standard does; slow, and as plain as can be."""
-    text = body.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    *lines, _unterminated = re.split("\r\n|\n|\r", text)
-    events = []
-    data, event_type, last_event_id, retry = "", "", "", None
-    for line in lines:
-        if line == "":
-            if data != "":
-                events.append(Event(event_type or "message", data.removesuffix("\n"), last_event_id, retry))
-            data, event_type, retry = "", "", None
-            continue
-        if line.startswith(":"):
-            continue
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "event":
-            event_type = value
-        elif field == "data":
-            data += value + "\n"
-        elif field == "id":
-            if "\0" not in value:
-                last_event_id = value
-        elif field == "retry" and re.fullmatch("[0-9]+", value):
-            retry = int(value)
-    return events
-
-
-def cut(body: bytes, cuts: Iterable[int]) -> list[bytes]:
-    """Cut *body* at the given places; the same place twice makes an empty piece."""
-    places = [0, *sorted(place % (len(body) + 1) for place in cuts), len(body)]
-    return [body[a:b] for a, b in itertools.pairwise(places)]
-
-
-def one_by_one(body: bytes) -> list[bytes]:
-    """Cut *body* into single bytes."""
-    return [body[at : at + 1] for at in range(len(body))]
+    """Give the events that the standard's own algorithm makes of *body*."""
+    return interpret(body).events
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +111,7 @@ def test_random_bytes_cut_at_random_are_read_by_the_standard(body, cuts):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 9)), max_size=30))
+@given(st.lists(st.tuples(st.sampled_from(TOKENS), st.integers(1, 9)), max_size=30))
 def test_repeated_pieces_byte_by_byte_are_read_by_the_standard(runs):
     """Runs of the same piece, one byte at a time, give exactly the events of the standard."""
     body = b"".join(piece * times for piece, times in runs)
@@ -176,7 +126,7 @@ def test_any_bytes_at_all_are_read_by_the_standard(body, cuts):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join), st.sampled_from([b"\n", b"\r", b"\r\n"]))
+@given(st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join), st.sampled_from([b"\n", b"\r", b"\r\n"]))
 def test_events_larger_than_the_compaction_step_are_read_by_the_standard(odd, end):
     """Comments between the fields of a large open event are dropped, and nothing else is."""
     filler = b": keep-alive" + end
