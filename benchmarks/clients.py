@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import queue
 import socket
+import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -76,6 +78,22 @@ class Raw:
         if not data:
             raise ConnectionError("the server hung up")
         return data
+
+
+class Handed(Raw):
+    """What a thread costs by itself: the floor in one, its texts handed over by a queue without a bound."""
+
+    def texts(self) -> Iterator[str]:
+        ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+        def read() -> None:
+            for text in super(Handed, self).texts():
+                ready.put(text)
+            ready.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        while (text := ready.get()) is not None:
+            yield text
 
 
 def _dechunk(buffer: bytes) -> tuple[bytes, bytes, bool]:
@@ -262,6 +280,7 @@ def _spoken(protocol: str) -> dict[str, Entry]:
 
 CLIENTS: dict[str, Entry] = {
     **_spoken("openai"),
+    "raw-thread": Entry("raw socket + json, in a thread", Handed, {}, ()),
     "buffered": Entry("promptstream provider, buffered", Buffered, STDLIB, OURS),
     "naive": Entry("requests + sseclient-py", Naive, {}, ("requests", "urllib3", "sseclient-py")),
     "openai": Entry("openai SDK", OpenAI, {}, ("openai", "httpx", "pydantic")),
@@ -273,4 +292,4 @@ CLIENTS: dict[str, Entry] = {
     "ollama": Entry("ollama SDK", Ollama, {}, ("ollama", "httpx", "pydantic"), "ollama"),
 }
 """By name; what promptstream is called in another protocol than Chat Completions begins with that one's name."""
-DEFAULT = tuple(name for name in CLIENTS if name != "buffered")
+DEFAULT = tuple(name for name in CLIENTS if name not in ("buffered", "raw-thread"))

@@ -22,6 +22,8 @@ HEAD = (
     "openai-processing-ms: 120\r\nx-request-id: req_bench\r\nX-Content-Type-Options: nosniff\r\n\r\n"
 )
 TAIL = b"0\r\n\r\n"
+STAMP = b"@" * 19
+"""Stands where the server writes the time, in as many digits."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -37,9 +39,10 @@ def head(protocol: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=16)
-def pieces(chunks: int, protocol: str) -> tuple[bytes, ...]:
-    """Give the body as HTTP chunks, one to an event."""
-    events = MAKE[protocol](texts(chunks), random.Random(chunks + 1))
+def pieces(chunks: int, protocol: str, *, stamped: bool = False) -> tuple[bytes, ...]:
+    """Give the body as HTTP chunks, one to an event; *stamped*, each text is :data:`STAMP`."""
+    said = (STAMP.decode(),) * chunks if stamped else texts(chunks)
+    events = MAKE[protocol](said, random.Random(chunks + 1))
     return tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
 
 

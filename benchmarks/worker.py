@@ -67,6 +67,14 @@ def first(client: Client, times: int) -> dict[str, Any]:
     return {"first": to_first, "call": whole}
 
 
+def delays(client: Client) -> dict[str, Any]:
+    """Measure the seconds from the server's sending each chunk, which holds that time, to the loop's having it."""
+    client.prepare()
+    gc.collect()
+    taken = [(time.monotonic_ns() - int(text)) / 1e9 for text in client.texts() if text]
+    return {"delays": taken}
+
+
 def memory(client: Client) -> dict[str, Any]:
     """Measure by how much the peak of resident memory grows over one stream, the answer's text joined at its end."""
     client.prepare()
@@ -113,7 +121,7 @@ def _perform(clients: dict[str, Client], name: str, command: dict[str, Any]) -> 
     client = clients.get(url) or clients.setdefault(url, entry.make(url))
     if command["do"] == "first":
         return first(client, command["times"])
-    return {"stream": stream, "memory": memory}[command["do"]](client)
+    return {"stream": stream, "delays": delays, "memory": memory}[command["do"]](client)
 
 
 def main() -> None:

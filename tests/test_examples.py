@@ -7,16 +7,18 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import sleep
 
 import pytest
 from openai_server import PATIENCE, ROOT, Answer, OpenAIServer, basic
 from provider_server import ProviderServer
-from server import DONE, LAST_CHUNK, Conn, Server, chunked_head, event, full, http_chunk
+from server import DONE, LAST_CHUNK, Conn, Server, chunked_head, event, finish, full, http_chunk, text
 from wires import WIRES
 from wires.script import Answer as Spoken
 from wires.script import Count, Say, Sign, Think
@@ -24,8 +26,11 @@ from wires.script import Count, Say, Sign, Think
 import promptstream
 
 EXAMPLES = ROOT / "examples"
-NAMES = ["hello", "streaming", "chat", "events", "timeout_and_cancel", "providers", "openrouter", "reasoning", "images"]
-WITH_PACKS = NAMES[:5]
+WITH_PACKS = ["hello", "streaming", "chat", "events", "timeout_and_cancel"]
+NAMES = [*WITH_PACKS, "providers", "openrouter", "reasoning", "images"]
+NAMES += ["cancel_from_another_thread", "background_stream", "many_threads"]
+WHOLE = ["openrouter", "background_stream", "many_threads"]
+"""Those that show more than one answer's text as it arrives, or an answer once it is whole."""
 CUT = "[The answer was cut at the token limit]"
 
 
@@ -76,7 +81,7 @@ def test_the_index_names_every_example() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="waits on a pipe")
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "openrouter"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WHOLE])
 def test_every_example_shows_text_as_it_arrives(name: str) -> None:
     """The first half of an answer is read from the pipe while the server holds the second half back."""
     gate = threading.Event()
@@ -198,6 +203,88 @@ def test_timeout_and_cancel_says_when_the_answer_was_quicker() -> None:
     with OpenAIServer(Answer("Once.", finish="length")) as server:
         out = shown(server, "timeout_and_cancel", str(PATIENCE))
     assert out.count(f"Once.\n[It was finished before that]\n{CUT}\n") == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_cancel_from_another_thread_keeps_what_had_come() -> None:
+    """A token, an event and Ctrl-C each end an answer, and the history keeps what had come of each."""
+    story = "It was a dark and stormy night."
+    with OpenAIServer([story, threading.Event()]) as server:
+        for seconds in ("0.3", "1", "5"):  # a busy machine may need longer to the first text
+            with started(server.environment(), "cancel_from_another_thread", seconds) as child:
+                assert child.stdout is not None
+                out = ""
+                while f"Press Ctrl-C\n{story}" not in out:
+                    piece = os.read(child.stdout.fileno(), 4096).decode()
+                    assert piece, out
+                    out += piece
+                child.send_signal(signal.SIGINT)
+                rest, errors = child.communicate(timeout=PATIENCE)
+            if out.count(story) == 3:
+                break
+    assert (errors, child.returncode) == ("", 0)
+    token, event, last = (out + rest).split("\n--- ", 2)
+    came = f"{len(story)} characters had come]"
+    assert f"{story}\n[The stream was cancelled: somebody pressed Stop. {came}\n" in token
+    assert f"{story}\n[The stream was cancelled. {came}\n" in event
+    kept = f"user: %d characters\nassistant: {len(story)} characters [cancelled]\n"
+    assert f"{story}\n[Ctrl-C: {came}\n" in last
+    assert last.endswith(kept % 21 + kept % 20 + kept % 15)
+
+
+def test_background_stream_works_on_and_takes_the_whole() -> None:
+    """What is here after the work is looked at without waiting; the whole is waited for, and then printed."""
+    for seconds in ("0.5", "2", "8"):  # a busy machine may need longer to the first text
+        gate = threading.Event()
+        answers = ["The moon", gate, " pulls."], ["The moon", " does."]
+        with OpenAIServer(*answers) as server, started(server.environment(), "background_stream", seconds) as child:
+            assert child.stdout is not None
+            looked = child.stdout.readline()
+            gate.set()
+            out, errors = child.communicate(timeout=PATIENCE)
+        assert (errors, child.returncode) == ("", 0)
+        assert re.fullmatch(r"\nThe moon pulls\.\n\nCost: unknown \| First text: .*\nThe moon does\.\n", out)
+        if "moon" in looked:
+            break
+    assert looked == f"After {seconds} s 8 characters are here: 'The moon'\n"
+
+
+def test_background_stream_tells_an_error() -> None:
+    """An answer that breaks off is told in a line, by the cell that asks for the whole."""
+    with (
+        OpenAIServer(Answer("The moon", finish=None)) as server,
+        started(server.environment(), "background_stream") as child,
+    ):
+        _, errors = child.communicate(timeout=PATIENCE)
+    assert errors.strip() == "[Error: The answer was cut: it ended without the provider's finish signal.]"
+    assert child.returncode == 1
+
+
+def test_many_threads_keeps_the_errors_of_single_rows() -> None:
+    """Ten rows in order, of which one broke off; at no time are there more than three requests on their way."""
+    lock, running, most = threading.Lock(), [0], [0]
+
+    def serve(conn: Conn) -> None:
+        while True:
+            question = conn.request().json["messages"][-1]["content"]
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            sleep(0.02)
+            ends = [] if "Kenya" in question else [finish()]
+            with lock:
+                running[0] -= 1
+            conn.send(chunked_head(), *map(http_chunk, [text("It is."), *ends, DONE][: 2 if ends else 1]), LAST_CHUNK)
+
+    wire = WIRES["openai"]
+    with Server(serve) as server:
+        out = shown_by(wire.environment(server.origin + wire.root), "many_threads")
+        assert len(server.requests) == 10
+    rows = out.split("\n")
+    assert rows[0] == "France: It is."
+    assert rows[2].startswith("Kenya: It is. [Error: The answer was cut")
+    assert rows[9:] == ["Iceland: It is.", "", "9 answered, 1 failed", ""]
+    assert most[0] <= 3
 
 
 REPORT = re.compile(
