@@ -15,7 +15,7 @@ from promptstream.capabilities import check_supported
 from promptstream.errors import StreamError, Unsupported
 from promptstream.exchange import encodable, exchange, fetch_json, prepare
 from promptstream.fallback import Route
-from promptstream.providers.base import Dialect, Lister, Player
+from promptstream.providers.base import Dialect, Lister
 from promptstream.stream import Stream
 from promptstream.turn import Turn, check_on_error
 from promptstream.values.chunk import Chunk
@@ -352,8 +352,9 @@ class Provider:
         """
         dialect = self.dialect
         check_supported(dialect, request)
-        if isinstance(dialect, Player):
-            chunks = encodable(dialect.play(request, watch))
+        play = getattr(dialect, "play", None)  # not isinstance: a runtime protocol costs more than a chunk
+        if play is not None:
+            chunks = encodable(play(request, watch))
         else:
             chunks = exchange(dialect, self._get_transport, self._retries, request, watch)
         return chunks if self._gate is None else self._gate.through(chunks, watch)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from promptstream.errors import ConnectFailed, ProtocolError, StreamError, Truncated
-from promptstream.providers.base import Dialect, Starter
+from promptstream.providers.base import Dialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.surrogates import Joiner
@@ -93,9 +93,10 @@ def _may_repeat(error: StreamError, retries: Retries, call: Call, tried: int, di
 
 def prepare(dialect: Dialect, watch: Watch) -> None:
     """Start what the dialect needs started before its first call."""
-    if isinstance(dialect, Starter):
+    start = getattr(dialect, "prepare", None)  # not isinstance: a runtime protocol costs more than a chunk
+    if start is not None:
         watch.phase = "start"
-        dialect.prepare(watch)
+        start(watch)
 
 
 def _pause(delay: float, dialect: Dialect, watch: Watch) -> None:

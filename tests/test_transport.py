@@ -101,7 +101,9 @@ def test_a_server_without_a_key_gets_none(server):
     assert "authorization" not in one.requests[0].headers
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), object(), {1, 2}], ids=["nan", "infinite", "object", "set"])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), object(), {1, 2}], ids=["nan", "infinite", "object", "set"]
+)
 def test_what_is_not_json_is_not_sent(server, bad):
     """A body that cannot be written as JSON is a ConfigError before any I/O."""
     one = server(each(good))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,7 @@ def _length(text: str) -> float | None:
 
 def _sensible(seconds: float) -> float | None:
     """Give *seconds* where they say something: above 0 and finite."""
-    return float(seconds) if 0 < seconds < float("inf") else None
+    return float(seconds) if 0 < seconds <= sys.float_info.max else None
 
 
 def _until(date: str) -> float | None:

@@ -16,9 +16,9 @@ from promptstream.wire.watch import Watch
 
 MAX_BODY = 256 << 20
 """Decoded bytes of one answer, comments and all: events may come for ever without any clock running out."""
-MAX_QUIET = 32 << 20
+MAX_QUIET = 24 << 20
 """Bytes of it in a row, keep-alives and all, of which the loop gets no chunk."""
-MAX_SILENT = 50_000
+MAX_SILENT = 40_000
 """Events in a row of which the loop gets none, such as thoughts not shown: what they leave behind is little."""
 READ = 16 << 10
 """Bytes to a read: larger ones double the CPU of a paced stream."""
@@ -66,7 +66,7 @@ def bounded(pieces: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
     """Pass *pieces* of a body on, as long as they are not too many, nor too many for what comes of them.
 
     Raises, while iterating:
-        LimitExceeded: they are more than 256 MiB, or 32 MiB or 50,000 events in a row brought the loop nothing.
+        LimitExceeded: they are more than 256 MiB, or 24 MiB or 40,000 events in a row brought the loop nothing.
     """
     left, quiet, heard = MAX_BODY, 0, 0
     for piece in pieces:
