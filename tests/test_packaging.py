@@ -171,7 +171,7 @@ def test_the_second_command_of_the_front_page_installs_and_tests():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (command,) = [line for line in readme.splitlines() if "pip install -q -e" in line]
     assert '".[test]"' in command
-    assert command.endswith("python -m pytest")
+    assert command.endswith("python -m pytest -n auto")
 
 
 def test_the_python_of_the_front_page_is_valid():
