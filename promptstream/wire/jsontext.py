@@ -16,8 +16,9 @@ MAX_CONTAINERS = 200_000
 MAX_IN_EVENT = 50_000
 """The same in one event."""
 _EXCERPT = 100
-_LARGE = 64 << 10
-"""Characters below which a text cannot hold enough to matter."""
+_LARGE = 4 << 10
+"""Characters below which a text cannot hold enough, nor deep enough, to matter."""
+_PIECE = 64 << 10
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _STEPS = {ord("["): 1, ord("]"): -1}
@@ -143,8 +144,8 @@ def _brackets(text: str, most: float = float("inf")) -> bytes:
     Of more than *most* it gives not all.
     """
     found, inside = bytearray(), 0
-    for at in range(0, len(text), _LARGE):  # taken apart as a whole, a text would take a multiple of its size
-        pieces = text[at : at + _LARGE].split('"')
+    for at in range(0, len(text), _PIECE):  # taken apart as a whole, a text would take a multiple of its size
+        pieces = text[at : at + _PIECE].split('"')
         found += "".join(pieces[inside::2]).encode("ascii", "ignore").translate(_BRACKETS, _NO_BRACKETS)
         inside = (inside + len(pieces) - 1) % 2
         if len(found) > most:
