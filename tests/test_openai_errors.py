@@ -322,6 +322,7 @@ def in_seconds(seconds: float) -> str:
         ({"retry_after": "1m30s"}, 90.0),
         ({"retry_after": "0s"}, None),
         ({"retry_after": "1e99"}, 1e99),
+        ({"retry_after": "99999999999999999999"}, 1e20),
         ({"retry_after_ms": "0", "retry_after": "0"}, None),
         ({"retry_after_ms": "-5"}, None),
         ({"retry_after": "Sunday, 06-Nov-94 08:49:37 GMT"}, None),
