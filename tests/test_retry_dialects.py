@@ -57,14 +57,16 @@ def dying(conn, request):
 )
 def test_the_wait_that_a_header_asks_for_is_kept_in_every_dialect(server, dialect, headers, seconds):
     """Retry-After in seconds, and retry-after-ms before it."""
-    told = []
+    told, took = [], []
     retry = Retry(2, base=0.001, on_retry=lambda error, delay: told.append((error.retry_after, delay)))
-    one = server(each(say(dialect.refusal("rate", **headers)), good(dialect)))
-    with dialect.provider(one.origin, retry=retry) as asked:
-        begun = monotonic()
-        assert dialect.send(asked).text == TEXT
-        assert seconds <= monotonic() - begun <= seconds + 0.4
-    assert told == [(pytest.approx(seconds), pytest.approx(seconds))]
+    while len(took) < 3 and not (took and min(took) <= seconds + 0.4):  # the fastest of three counts
+        one = server(each(say(dialect.refusal("rate", **headers)), good(dialect)))
+        with dialect.provider(one.origin, retry=retry) as asked:
+            begun = monotonic()
+            assert dialect.send(asked).text == TEXT
+            took.append(monotonic() - begun)
+    assert seconds <= min(took) <= seconds + 0.4
+    assert told == [(pytest.approx(seconds), pytest.approx(seconds))] * len(took)
 
 
 @every_dialect
