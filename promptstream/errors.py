@@ -12,6 +12,7 @@
     │  │  ├─ Authentication · PermissionDenied · NotFound · InvalidRequest (ContextTooLong)
     │  │  └─ QuotaExceeded · RateLimited · Overloaded · ServerError · ContentFiltered
     │  ├─ ConnectFailed(ConnectionError) · Truncated · ProtocolError · LimitExceeded
+    │  ├─ AnswerInvalid(ValueError)
     │  ├─ Cancelled
     │  └─ DeadlineExceeded(TimeoutError) · FirstTokenTimeout(TimeoutError) · IdleTimeout(TimeoutError)
     ├─ EndOfStream(EOFError)
@@ -121,7 +122,8 @@ class StreamError(PromptStreamError):
         self.provider = provider
         self.model = model
         self.phase = phase
-        """Where it happened: admission, start, dns, connect, proxy, tls, send, headers, body, decode, retry or loop."""
+        """Where it happened: admission, start, dns, connect, proxy, tls, send, headers, body, decode, retry, middleware,
+        tools, approval, read or loop."""
         self.request_id = request_id
         self.retryable = retryable
         """True where sending the same again may work and cannot do harm."""
@@ -203,6 +205,10 @@ class LimitExceeded(StreamError):
     """What came is larger than the library is willing to hold."""
 
 
+class AnswerInvalid(StreamError, ValueError):
+    """The answer came whole, and is not what ``schema`` asked for; ``response`` holds its text."""
+
+
 class Cancelled(StreamError):
     """The user stopped the stream."""
 
@@ -248,7 +254,7 @@ class GuardrailTripped(PromptStreamError):
 
 
 class BudgetExceeded(PromptStreamError):
-    """The conversation has spent its budget."""
+    """The conversation has spent its budget, or does not fit the one of a prompt."""
 
 
 class StateError(PromptStreamError):

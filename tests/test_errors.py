@@ -39,6 +39,7 @@ TREE = {
     "Truncated": ("StreamError",),
     "ProtocolError": ("StreamError",),
     "LimitExceeded": ("StreamError",),
+    "AnswerInvalid": ("StreamError", "ValueError"),
     "Cancelled": ("StreamError",),
     "DeadlineExceeded": ("StreamError", "TimeoutError"),
     "FirstTokenTimeout": ("StreamError", "TimeoutError"),

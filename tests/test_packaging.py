@@ -20,7 +20,7 @@ needs_setuptools = pytest.mark.skipif(
     importlib.util.find_spec("setuptools") is None, reason="needs setuptools, to build the metadata"
 )
 pytestmark = needs_checkout
-EXTRAS = {"cli", "local", "fast", "all", "test", "bench"}
+EXTRAS = {"all", "bench", "cli", "fast", "local", "otel", "redis", "test", "tools"}
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,11 @@ def test_the_extras_are_these_and_all_has_all(config):
     """cli, local, fast for users, all for everything of theirs, test and bench for the checkout."""
     extras = config["options.extras_require"]
     assert set(extras) == EXTRAS
-    assert lines(extras["all"]) == ["promptstream-sdk[cli,fast,local]"]
+    assert lines(extras["all"]) == ["promptstream-sdk[cli,fast,local,otel,redis,tools]"]
     assert [line.partition(">")[0] for line in lines(extras["cli"])] == ["click", "rich"]
     assert {line.partition(">")[0] for line in lines(extras["local"])} == {"xllamacpp", "promptstream-sdk[cli]"}
-    assert [line.partition(">")[0] for line in lines(extras["fast"])] == ["orjson"]
+    for name, package in {"fast": "orjson", "tools": "jsonschema", "redis": "redis", "otel": "opentelemetry-api"}.items():
+        assert [line.partition(">")[0] for line in lines(extras[name])] == [package]
     (own,) = [line for line in lines(extras["test"]) if line.startswith("promptstream-sdk[")]
     assert {"cli", "fast"} <= set(own.partition("[")[2].rstrip("]").split(","))
 

@@ -158,6 +158,8 @@ class Finish(Chunk):
     cost: Decimal | None = None
     request_id: str | None = None
     warnings: tuple[str, ...] = ()
+    validations: tuple[Mapping[str, Any], ...] = ()
+    """What guards found; each ends in ``Response.validations``."""
 
 
 @attrs.define(repr=False)

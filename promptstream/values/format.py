@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+
+_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
 
 
 @attrs.frozen
@@ -60,10 +63,26 @@ class Format:
             return cls(wanted, _name(wanted.get("title")))
         return cls(raw=wanted)
 
+    @classmethod
+    def reader(cls, parameters: Mapping[str, Any]) -> Callable[[str], Any] | None:
+        """Give what reads the answer that *parameters* ask for; None where that is plain text."""
+        form = cls.of(parameters)
+        return read_json if form is not None and form.is_json else None
+
     @property
     def is_json(self) -> bool:
         """True where the answer is to be JSON; of a form that only the provider knows, where it says so."""
         return self.raw is None or self.schema is not None or str(self.raw.get("type")).startswith("json")
+
+
+def read_json(text: str) -> Any:
+    """Read *text* as JSON, also where a model has put it into a Markdown fence.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    fenced = _FENCE.fullmatch(text)
+    return json.loads(fenced[1] if fenced else text)
 
 
 def _name(title: Any) -> str:

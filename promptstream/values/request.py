@@ -166,6 +166,11 @@ class ChatRequest:
     """What the provider may answer with, in order, where ``model`` cannot (capability "model_fallback")."""
     prompt: str | None = None
     """Of a text completion: the text to go on from; ``messages`` is empty then (capability "completion")."""
+    round: int = 1
+    """Which request of its turn it is; this and the two below are told to middleware, and sent to nobody."""
+    conversation_id: str | None = None
+    provider: str = ""
+    """The name of the provider that is asked (first, where there is a fallback)."""
 
     @property
     def who(self) -> str:
