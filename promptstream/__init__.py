@@ -12,18 +12,22 @@
 
 from __future__ import annotations
 
-from promptstream import errors, providers
+from promptstream import errors, middleware, packs, providers, state, tools
 from promptstream._version import __version__
 from promptstream.buffered import BufferedStream
 from promptstream.client import Provider
 from promptstream.conversation import Conversation
 from promptstream.errors import PromptStreamError, StreamError
-from promptstream.opening import chat
+from promptstream.opening import chat, resume
 from promptstream.opening import open as open
 from promptstream.packs.pack import Pack, load
 from promptstream.stream import Stream
+from promptstream.tools.approval import Denied
+from promptstream.tools.context import ToolContext
+from promptstream.tools.tool import Tool, tool
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import ModelInfo, ToolSpec
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout, Timing
@@ -37,6 +41,7 @@ __all__ = [
     "Chunk",
     "ChunkType",
     "Conversation",
+    "Denied",
     "Document",
     "Image",
     "Message",
@@ -52,7 +57,10 @@ __all__ = [
     "Text",
     "Timeout",
     "Timing",
+    "Tool",
     "ToolCall",
+    "ToolContext",
+    "ToolPolicy",
     "ToolResult",
     "ToolSpec",
     "Usage",
@@ -60,5 +68,11 @@ __all__ = [
     "chat",
     "errors",
     "load",
+    "middleware",
+    "packs",
     "providers",
+    "resume",
+    "state",
+    "tool",
+    "tools",
 ]

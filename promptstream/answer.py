@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import threading
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from promptstream.errors import AnswerInvalid
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
 from promptstream.values.response import Response
@@ -16,20 +18,42 @@ from promptstream.values.surrogates import mend
 from promptstream.values.timing import Timing
 from promptstream.values.usage import Usage
 
+if TYPE_CHECKING:
+    from promptstream.partial import PartialJSON
+
 Outcome = Literal["complete", "cancelled", "failed"]
 
 
 class Answer:
     """Fold chunks into the answer so far. Any thread may read it; only the turn writes."""
 
-    def __init__(self, provider: str, model: str, cost: Decimal | None = None) -> None:
+    def __init__(
+        self,
+        provider: str,
+        model: str,
+        cost: Decimal | None = None,
+        reader: Callable[[str], Any] | None = None,
+        demanded: bool = False,
+    ) -> None:
         self.provider = provider
         self.model: str | None = model or None
         self.usage = Usage()
         self.cost = cost
         self.warnings: list[str] = []
-        self.wants_json = False
-        """True where the answer is to be read as JSON."""
+        self.validations: list[Mapping[str, Any]] = []
+        self.reader = reader
+        """What reads the text of the last round, where the answer is to be read; ValueError means that it cannot be."""
+        self.demanded = demanded
+        """True where an answer that cannot be read is an error, and not only a warning."""
+        self.parsed: Any = None
+        self._lock = threading.Lock()
+        """Held by who reads the text as JSON."""
+        self._json: tuple[int, PartialJSON, list[int]] | None = None
+        """Where the message begins that is read as JSON, its reader, and how far that has come: part and piece."""
+        self.messages: list[Message] = []
+        """What the turn adds to the history before the message in progress: calls and their results, a pair a round."""
+        self.pending: tuple[ToolCall, ...] = ()
+        """The calls that the turn ends with, for somebody else to decide or to run."""
         self.rounds = 1
         self.paused = False
         """True where the provider wants to be asked again with what came so far."""
@@ -40,6 +64,8 @@ class Answer:
         self.first_event: float | None = None
         self.started: float | None = None
         self.ended: float | None = None
+        self._begun = 0
+        """Where the message in progress begins in the parts."""
         self._untold = cost
         """What a round costs of which nothing is told: 0, or None for unknown."""
         self._kept = 0
@@ -63,6 +89,26 @@ class Answer:
         """The reasoning so far."""
         return "".join(self._pieces("reasoning"))
 
+    def partial(self) -> Any:
+        """Read the text of the last message as JSON, as far as it came; each call goes on from the one before."""
+        from promptstream.partial import PartialJSON
+
+        with self._lock:
+            if self._json is None or self._json[0] != self._begun:
+                self._json = (self._begun, PartialJSON(), [self._begun, 0])
+            begun, reader, at = self._json
+            parts = self._parts
+            while at[0] < len(parts):
+                kind, pieces, _ = parts[at[0]]
+                if kind == "text":
+                    fresh = pieces[at[1] :]
+                    at[1] += len(fresh)
+                    reader.feed("".join(fresh))
+                if at[0] == len(parts) - 1:
+                    break
+                at[:] = at[0] + 1, 0
+            return reader.value
+
     def _pieces(self, wanted: str) -> list[str]:
         return [piece for kind, pieces, _ in self._parts if kind == wanted for piece in pieces]
 
@@ -82,12 +128,59 @@ class Answer:
     def _in_progress(self, kind: str) -> bool:
         return len(self._parts) > self._kept and self._parts[-1][0] == kind
 
-    def next_round(self) -> Message:
-        """Begin another round of the same answer, and give what came so far, to be sent back."""
+    @property
+    def message(self) -> Message:
+        """The assistant's message in progress; after the last round that of the whole answer."""
+        return Message("assistant", self._message_parts(), self._reason)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the round ended, as far as the provider has told."""
+        return self._reason
+
+    def keep(self, message: Message) -> None:
+        """End the message in progress, as *message* is to stand in the history."""
+        self.messages.append(message)
+        self._begun = len(self._parts)
+
+    def next_round(self) -> None:
+        """Begin another request of the turn: of the message in progress, or of another once that is kept."""
         self._kept, self._spent = len(self._parts), (self.usage, self.cost)
         self._begin_round()
         self.rounds += 1
-        return Message("assistant", self._message_parts())
+
+    def spend(self, usage: Usage, cost: Decimal | None) -> None:
+        """Count what a request beside the answer took, before its round has begun."""
+        spent, paid = self._spent
+        self._spent = (spent + usage, _sum(paid, cost))
+        self._begin_round()
+
+    def read(self) -> None:
+        """Read the last message's text, where it is to be read.
+
+        Raises:
+            AnswerInvalid: it is not what was demanded.
+        """
+        message = self.message
+        if self.reader is None or message.tool_calls or self.ends_on_calls:
+            return
+        try:
+            self.parsed = self.reader(message.text)
+        except (ValueError, RecursionError) as error:
+            if self.demanded and self._reason not in ("refusal", "content_filter"):
+                hint = "It was cut at the token limit. " if self._reason == "length" else ""
+                raise AnswerInvalid(f"The answer is not what schema= asks for. {hint}{error}", phase="read") from error
+            self.warnings.append(f"The answer is not the JSON that was asked for: {error}")
+
+    @property
+    def ends_on_calls(self) -> bool:
+        """True where a round of calls is done, and no message after it begun."""
+        return bool(self.messages) and self._begun == len(self._parts)
+
+    @property
+    def history(self) -> list[Message]:
+        """What the turn, once it is whole, adds to the history."""
+        return list(self.messages) if self.ends_on_calls else [*self.messages, self.message]
 
     def _begin_round(self) -> None:
         """Know nothing of the round's ending; what it costs is unknown, and the sum with it, until it is told."""
@@ -128,34 +221,37 @@ class Answer:
             self._doubted = True
             self.warnings.append(f"The provider told a usage that cannot be read: {', '.join(chunk.unread)}.")
         if chunk.usage_seen or (chunk.usage_seen is not None and chunk.unread):
-            self.usage = chunk.usage_seen if self.rounds == 1 else spent + chunk.usage_seen
+            self.usage = spent + chunk.usage_seen
         if chunk.cost is not None:
             self.cost = _sum(paid, chunk.cost)
         self.warnings.extend(chunk.warnings)
+        self.validations.extend(chunk.validations)
 
     def _restart(self, chunk: Finish) -> None:
-        """Take back what an attempt that failed told; another provider goes by its own name, model and price."""
+        """Take back what an attempt that failed told; another provider goes by its own name, model and price.
+
+        What a middleware had shown by then stays: the loop has it.
+        """
         if chunk.provider is not None:
             self.provider, self.model, self._untold = chunk.provider, chunk.model, chunk.cost
-        del self._parts[self._kept :]
+        self._parts[self._kept :] = [entry for entry in self._parts[self._kept :] if entry[1]]
         self._request_id = None
         self._begin_round()
 
     def response(self, outcome: Outcome | None = None) -> Response:
         """Give the answer as it stands, marked by how the turn ended, where it has."""
-        parts = self._message_parts()
-        complete = outcome == "complete"
         reason = "cancelled" if outcome == "cancelled" else self._reason
-        mark = "failed" if outcome == "failed" else reason
-        calls = tuple(part for part in parts if isinstance(part, ToolCall))
-        texts = [part.text for part in parts if isinstance(part, Text)]
+        message = self._last_message("failed" if outcome == "failed" else reason)
+        everything = [part for part in map(_part, self._parts) if part is not None] if self.messages else message.parts
+        texts = [part.text for part in everything if isinstance(part, Text)]
         text = texts[0] if len(texts) == 1 else "".join(texts)
         return Response(
             text=text,
             reasoning=self.reasoning,
-            message=Message("assistant", parts, mark),
-            tool_calls=calls,
-            parsed=self._parsed(text) if complete and self.wants_json and not calls else None,
+            message=message,
+            tool_calls=tuple(part for part in everything if isinstance(part, ToolCall)),
+            pending=self.pending,
+            parsed=self.parsed,
             finish_reason=reason,
             raw_finish_reason=self._raw_reason,
             model=self.model,
@@ -165,19 +261,19 @@ class Answer:
             cost=self.cost,
             timing=self._timing(sum(map(len, texts))),
             rounds=self.rounds,
+            validations=tuple(self.validations),
             warnings=tuple(self.warnings),
-            complete=complete,
+            complete=outcome == "complete",
         )
 
-    def _message_parts(self) -> list[Part]:
-        return [part for part in map(_part, self._parts) if part is not None]
+    def _last_message(self, reason: str | None) -> Message:
+        if self.ends_on_calls:
+            asked = [message for message in self.messages if message.role == "assistant"]
+            return asked[-1] if asked else Message("assistant", (), reason)
+        return Message("assistant", self._message_parts(), reason)
 
-    def _parsed(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            self.warnings.append(f"The answer is not the JSON that was asked for: {error}")
-            return None
+    def _message_parts(self) -> list[Part]:
+        return [part for part in map(_part, self._parts[self._begun :]) if part is not None]
 
     def _timing(self, characters: int) -> Timing:
         if self.started is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -44,7 +44,7 @@ def chat_request(
             streaming=streaming,
         )
     names, checked, specs = check_models(models), check_parameters(parameters), _read_tools(tools)
-    _check_choice(checked.get("tool_choice"), specs)
+    check_choice(checked.get("tool_choice"), specs)
     return ChatRequest(
         messages=read_messages(messages),
         model=asked_model(model, names, default),
@@ -86,22 +86,23 @@ def completion_request(
     )
 
 
-def _read_tools(tools: Iterable[ToolSpec | Mapping[str, Any]]) -> tuple[ToolSpec, ...]:
-    if isinstance(tools, (str, ToolSpec, Mapping)) or not isinstance(tools, Iterable):
-        raise ConfigError(f"tools={tools!r:.80}: give a list of ToolSpec.")
-    read = []
-    for number, tool in enumerate(tools):
-        try:
-            read.append(tool if isinstance(tool, ToolSpec) else ToolSpec.from_dict(tool))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"tools[{number}]: {error}") from None
-    names = [tool.name for tool in read]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"Two tools are called {twice!r:.60}; a call could not tell them apart.")
-    return tuple(read)
+def _read_tools(tools: Iterable[Any]) -> tuple[ToolSpec, ...]:
+    if tools == ():
+        return ()
+    from promptstream.tools.toolbox import Toolbox
+
+    try:
+        return Toolbox(tools).specs()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from None
 
 
-def _check_choice(choice: Any, tools: tuple[ToolSpec, ...]) -> None:
+def check_choice(choice: Any, tools: Sequence[ToolSpec]) -> None:
+    """Make sure that ``tool_choice=`` says "auto", "required", "none", or names one of *tools*, where there are any.
+
+    Raises:
+        ConfigError: it does not.
+    """
     names = [tool.name for tool in tools]
     if tools and isinstance(choice, str) and choice not in ("auto", "required", "none", *names):
         raise ConfigError(f"tool_choice={choice!r:.60} names none of the tools: {', '.join(names)}.")

@@ -181,7 +181,7 @@ class BufferedStream(Iterator[Chunk]):
 
 def _pump(chunks: Iterator[Chunk], size: int, ready: _Ready, room: threading.Lock, watch: Watch) -> None:
     """Put each of *chunks* into *ready*, at most *size* ahead, then what was raised, and None."""
-    watch.on_stop = partial(_wake, room)
+    watch.listen(partial(_wake, room))
     try:
         for chunk in chunks:
             # The last one waits for no room: the thread ends although nobody reads.

@@ -15,10 +15,12 @@ from promptstream.capabilities import check_supported
 from promptstream.errors import StreamError, Unsupported
 from promptstream.exchange import encodable, exchange, fetch_json, prepare
 from promptstream.fallback import Route
+from promptstream.middleware.onion import Middleware, layered
 from promptstream.providers.base import Dialect, Lister
 from promptstream.stream import Stream
-from promptstream.turn import Turn, check_on_error
+from promptstream.turn import Step, Turn, check_on_error
 from promptstream.values.chunk import Chunk
+from promptstream.values.format import Format
 from promptstream.values.message import Message
 from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec
 from promptstream.values.response import Response
@@ -330,19 +332,21 @@ class Provider:
         model: str,
         watch: Watch,
         on_error: str,
-        claim: Callable[[], ChatRequest],
-        commit: Callable[[Response, Outcome], None],
+        claim: Callable[[Answer], Iterator[Step]],
+        commit: Callable[[Answer, Response, Outcome], None],
         fallback: Sequence[Provider] = (),
-        goes_on: bool = False,
+        middleware: Sequence[Middleware] = (),
+        reader: Callable[[str], Any] | None = None,
+        demanded: bool = False,
     ) -> Turn:
         """Make a turn on this provider, for a conversation; *fallback* is asked where it does not answer.
 
         Raises:
             ConfigError: *on_error* is neither "raise" nor "chunk".
         """
-        answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None)
-        ask = Route((self, *fallback)).ask if fallback else self.ask
-        return Turn(watch, answer, claim, ask, commit, check_on_error(on_error), goes_on)
+        answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None, reader, demanded)
+        ask = layered(Route((self, *fallback)).ask if fallback else self.ask, middleware)
+        return Turn(watch, answer, partial(claim, answer), ask, partial(commit, answer), check_on_error(on_error))
 
     def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         """Give the chunks of one request, for a turn.
@@ -373,10 +377,15 @@ class Provider:
 
     def _stream(self, request: ChatRequest, timeout: Any, cancel: Any, on_error: str) -> Stream:
         check_supported(self.dialect, request)
-        watch = Watch(Timeout.of(timeout, self.timeout), cancel)
-        return Stream(
-            self.turn(model=request.model, watch=watch, on_error=on_error, claim=lambda: request, commit=_forget)
+        turn = self.turn(
+            model=request.model,
+            watch=Watch(Timeout.of(timeout, self.timeout), cancel),
+            on_error=on_error,
+            claim=lambda answer: iter((request,)),
+            commit=_forget,
+            reader=Format.reader(request.parameters),
         )
+        return Stream(turn)
 
 
 def _load_transport() -> type[Transport]:
@@ -386,5 +395,5 @@ def _load_transport() -> type[Transport]:
     return Transport
 
 
-def _forget(response: Response, outcome: Outcome) -> None:
+def _forget(answer: Answer, response: Response, outcome: Outcome) -> None:
     """Commit nowhere: a provider keeps no history."""

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import threading
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from promptstream.answer import Outcome
-from promptstream.capabilities import check_supported
-from promptstream.errors import ConfigError, ConversationBusy, ConversationClosed
-from promptstream.history import Attachment, answered, next_id, partial, user_message
+import attrs
+
+from promptstream.answer import Answer, Outcome
+from promptstream.claim import Claim
+from promptstream.errors import ConfigError, StateError
+from promptstream.history import Attachment, next_id, user_message
+from promptstream.ledger import Ledger
+from promptstream.rounds import Rounds
+from promptstream.settings import Asked, Settings, as_json, gathered
 from promptstream.stream import Stream
-from promptstream.turn import check_on_error
+from promptstream.tools.approval import Pending, approved
+from promptstream.tools.loop import Loop
+from promptstream.tools.result import encode_result
+from promptstream.tools.tool import tool
 from promptstream.values.message import Message, Part, ToolCall
-from promptstream.values.request import ChatRequest, check_models, merge_parameters
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
 from promptstream.values.usage import Usage
-from promptstream.wire.watch import UNWIND, CancelToken, Watch
+from promptstream.wire.watch import CancelToken, Watch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from promptstream.client import Provider
+    from promptstream.state.store import Store
+    from promptstream.tools.toolbox import Toolbox
+    from promptstream.turn import Step
     from promptstream.values.request import Parameters
+
+Said = str | Message | Part | Iterable[str | Part]
 
 
 class Conversation:
@@ -37,56 +50,30 @@ class Conversation:
     def __init__(
         self,
         provider: Provider,
+        settings: Settings,
+        ledger: Ledger,
+        toolbox: Toolbox,
         *,
-        render: Callable[..., str],
-        model: str | None = None,
-        models: tuple[str, ...] = (),
-        fallback: Sequence[Provider] = (),
-        messages: Iterable[Message] = (),
-        variables: Mapping[str, Any] | None = None,
-        conversation_id: str | None = None,
-        timeout: Timeout | float | None = None,
-        keep_partial: bool = True,
-        on_error: str = "raise",
-        extra: Mapping[str, Any] | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        owns: Sequence[Provider] = (),
+        owns: Sequence[Provider | Store] = (),
     ) -> None:
         self.provider = provider
-        self.id = conversation_id or next_id()
-        self.variables: MutableMapping[str, Any] = ChainMap({}, dict(variables or {}))
+        self.variables: MutableMapping[str, Any] = ChainMap({}, dict(settings.base))
         """Values for the prompt's variables, over those given to open; used from the next turn on."""
-        self.last: Response | None = None
-        """The answer of the last turn, whole or not; a turn stopped before anything came does not count."""
-        self.usage = Usage(0, 0, 0, 0, 0)
-        """The tokens of all turns so far; unknown as soon as those of one turn are."""
-        self.cost: Decimal | None = Decimal(0)
-        """USD of all turns so far, under the same rule."""
-        self._settings: dict[str, Any] = {
-            "render": render,
-            "model": model,
-            "models": models,
-            "fallback": tuple(fallback),
-            "timeout": Timeout.of(timeout, provider.timeout),
-            "keep_partial": keep_partial,
-            "on_error": check_on_error(on_error),
-            "extra": dict(extra or {}),
-            "parameters": dict(parameters or {}),
-        }
+        self._settings = settings
+        self._ledger = ledger
+        self._toolbox = toolbox
         self._owns = tuple(owns)
-        """The providers that closing the conversation closes."""
-        self._history: list[Message] = list(messages)
-        # Taken by itself: a Ctrl-C in the middle of a Condition's own entrance would leave it locked.
-        self._lock = threading.RLock()
-        self._turn_over = threading.Condition(self._lock)
-        self._running: Watch | None = None
-        self._closed = False
+        """What closing the conversation closes."""
+        self._claim = Claim()
+
+    # Turns
 
     def stream(
         self,
-        message: str | Message | Part | Iterable[str | Part] | None = None,
+        message: Said | None = None,
         *,
         attachments: Iterable[Attachment] = (),
+        json: Any = None,
         models: Iterable[str] | None = None,
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
@@ -97,28 +84,38 @@ class Conversation:
     ) -> Stream:
         """Give a Stream of the answer to *message*; nothing is sent before it is iterated over.
 
+        Tools that the model calls are run between its rounds, in the same stream. It ends with ``response.pending``
+        where a call waits for an approval, or for the application to run it: decide, then :meth:`resume`.
+
         Args:
             message: what the user says: text, a Message, or parts. None answers the history as it is.
             attachments: images and documents that go with it: paths, http(s) addresses of images, bytes, or parts.
+            json: a JSON value: its fields, and all of it as ``input``, are variables of this turn; without a
+                *message* its text is what the user says.
             models: as :func:`promptstream.open` takes it, for this turn alone.
             variables: values for this turn alone.
-            timeout: a Timeout, or seconds in total.
+            timeout: a Timeout, or seconds in total, tools included.
             cancel: a CancelToken or threading.Event that stops it from any thread.
+            parameters: temperature and the like; ``schema`` may also be a class, which ``response.parsed`` is then
+                an object of.
 
         Raises:
             ConversationClosed, ConversationBusy: the conversation cannot take a turn.
+            ApprovalPending: calls of the last turn wait for a decision, or for :meth:`resume`.
             MissingVariable, VariableInvalid: the prompt cannot be rendered.
             ConfigError, TypeError, ValueError: an argument cannot be used.
         """
-        said = self._said(message, attachments)
-        return self._stream(said, models, variables, timeout, cancel, on_error, extra, parameters, streaming=True)
+        options: dict[str, Any] = {"models": models, "variables": variables, "timeout": timeout, "cancel": cancel}
+        options |= {"on_error": on_error, "extra": extra, "parameters": parameters}
+        return self._stream(message, attachments, json, **options)
 
     def send(
         self,
-        message: str | Message | Part | Iterable[str | Part] | None = None,
+        message: Said | None = None,
         *,
         streaming: bool = True,
         attachments: Iterable[Attachment] = (),
+        json: Any = None,
         models: Iterable[str] | None = None,
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
@@ -130,15 +127,46 @@ class Conversation:
 
         Raises:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
+            AnswerInvalid: it is whole, and not what ``schema`` asks for.
             PromptStreamError, TypeError: as :meth:`stream`.
         """
-        said = self._said(message, attachments)
-        stream = self._stream(said, models, variables, timeout, cancel, "raise", extra, parameters, streaming=streaming)
-        return stream.result()
+        options: dict[str, Any] = {"models": models, "variables": variables, "timeout": timeout, "cancel": cancel}
+        options |= {"on_error": "raise", "extra": extra, "parameters": parameters, "streaming": streaming}
+        return self._stream(message, attachments, json, **options).result()
+
+    def resume(
+        self,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        timeout: Timeout | float | None = None,
+        cancel: CancelToken | threading.Event | None = None,
+        on_error: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Stream:
+        """Give a Stream that goes on once all pending calls are decided, or after a turn failed between its rounds.
+
+        Approved calls are run first, each once, whoever else may hold this conversation; then one request carries
+        the results of all of them.
+
+        Raises:
+            ApprovalPending: a call still waits.
+            StateError: there is nothing to go on from.
+            PromptStreamError, TypeError, ValueError: as :meth:`stream`.
+        """
+        options: dict[str, Any] = {"models": None, "variables": variables, "timeout": timeout, "cancel": cancel}
+        options |= {"on_error": on_error, "extra": extra, "parameters": parameters}
+        self._look()
+        if not self._ledger.pending and not self._unanswered:
+            raise StateError("There is nothing to resume: no call is pending, and the last turn was answered.")
+        return self._stream(None, (), None, resuming=True, **options)
 
     def _stream(
         self,
-        said: tuple[Message, ...],
+        message: Said | None,
+        attachments: Iterable[Attachment],
+        json: Any,
+        *,
         models: Iterable[str] | None,
         variables: Mapping[str, Any] | None,
         timeout: Any,
@@ -146,139 +174,218 @@ class Conversation:
         on_error: str | None,
         extra: Mapping[str, Any] | None,
         parameters: Mapping[str, Any],
-        streaming: bool,
+        streaming: bool = True,
+        resuming: bool = False,
     ) -> Stream:
         settings = self._settings
-        layers = (self.variables, dict(variables or {}))
-        settings["render"](*layers)
-        watch = Watch(Timeout.of(timeout, settings["timeout"]), cancel)
-        names = settings["models"] if models is None else check_models(models)
-        model = self.provider.asked_model(settings["model"], names)
-        parameters = merge_parameters(settings["parameters"], parameters)
-        extra = {**settings["extra"], **(extra or {})}
-        if not settings["fallback"]:  # else another provider may do what this one cannot
-            check_supported(self.provider.dialect, ChatRequest(said, parameters=parameters, models=names))
-        self._check_free()
+        self._look()
+        bound, text = ({}, None) if json is None else as_json(json)
+        said = self._said(text if message is None else message, attachments, resuming)
+        provided, sent = settings.provided(), gathered(bound, variables or {})
 
-        def claim() -> ChatRequest:
-            self._claim(watch)
+        def system() -> str:
+            return settings.render(provided, gathered(self._own), sent)
+
+        system()
+        watch = Watch(Timeout.of(timeout, settings.timeout), cancel)
+        asked = Asked.of(settings, parameters)
+        request = settings.request(self.provider, self._toolbox, said, asked, models, extra)
+        request = attrs.evolve(request, streaming=streaming, conversation_id=self.id)
+        self._ledger.pending.check(resuming)
+        loop = Loop(self._toolbox, settings.policy, settings.approve, conversation_id=self.id)
+        rounds = Rounds(
+            ledger=self._ledger,
+            watch=watch,
+            request=request,
+            said=said,
+            system=system,
+            loop=loop if len(self._toolbox) else None,
+            truncation=settings.truncation,
+            ask=self.provider.ask,
+        )
+
+        def claim(answer: Answer) -> Iterator[Step]:
+            self._claim.take(watch)
             try:
-                system = settings["render"](*layers)
-                history = [*([Message("system", system)] if system else []), *answered([*self._history, *said])]
-                return ChatRequest(tuple(history), model, (), parameters, extra, streaming=streaming, models=names)
+                return rounds.steps(answer, resuming)
             except BaseException:
-                self._let_go()
+                self._claim.release()
                 raise
 
-        def commit(response: Response, outcome: Outcome) -> None:
+        def commit(answer: Answer, response: Response, outcome: Outcome) -> None:
             try:
-                self._commit(said, response, outcome)
+                rounds.commit(answer, response, outcome)
             finally:
-                self._let_go()
+                self._claim.release()
 
         turn = self.provider.turn(
-            model=model,
+            model=request.model,
             watch=watch,
-            on_error=on_error or settings["on_error"],
+            on_error=on_error or settings.on_error,
             claim=claim,
             commit=commit,
-            fallback=settings["fallback"],
-            goes_on=True,
+            fallback=settings.fallback,
+            middleware=settings.middleware,
+            reader=asked.reader,
+            demanded=asked.demanded,
         )
         return Stream(turn)
 
-    def _said(self, message: Any, attachments: Any) -> tuple[Message, ...]:
+    def _said(self, message: Said | None, attachments: Iterable[Attachment], resuming: bool) -> tuple[Message, ...]:
         """Give the turn's new message as a tuple of one, or of none."""
         if message is None and not attachments:
-            if not self._history or self._history[-1].role == "assistant":
+            if not resuming and not self._ledger.pending and not self._unanswered:
                 raise ConfigError("There is nothing to answer: give a message.")
             return ()
         return (user_message(message, attachments),)
 
-    def _check_free(self) -> None:
-        if self._closed:
-            raise ConversationClosed("The conversation is closed; open another.")
-        if self._running is not None and not self._running.cancelled:
-            raise ConversationBusy("Another turn of this conversation is running; end it first, or use fork().")
+    def _look(self) -> None:
+        """Make sure that a turn can be taken; calls that seem to wait may have been answered elsewhere meanwhile."""
+        with self._claim.lock:
+            self._claim.check()
+            if self._ledger.pending and self._claim.running is None:
+                self._ledger.refresh()
 
-    def _claim(self, watch: Watch) -> None:
-        with self._lock:
-            self._settle()
-            self._running = watch
+    @property
+    def _unanswered(self) -> bool:
+        messages = self._ledger.messages
+        return bool(messages) and messages[-1].role != "assistant"
 
-    def _settle(self) -> None:
-        """Wait a moment for a cancelled turn that still unwinds in another thread, and check that none runs."""
-        with self._lock:
-            running = self._running
-            if running is not None and running.cancelled:
-                self._turn_over.wait_for(lambda: self._running is not running, UNWIND)
-                if self._running is running:
-                    raise ConversationBusy("The cancelled turn before this one has not ended yet.")
-            self._check_free()
+    @property
+    def _own(self) -> Mapping[str, Any]:
+        variables = self.variables
+        return variables.maps[0] if isinstance(variables, ChainMap) else variables
 
-    def _let_go(self) -> None:
-        with self._lock:
-            self._running = None
-            self._turn_over.notify_all()
+    # Approvals and tools
 
-    def _commit(self, said: tuple[Message, ...], response: Response, outcome: Outcome) -> None:
-        came = bool(response.message.parts)
-        if outcome == "cancelled" and not came:
-            return
-        self.last = response
-        if came or outcome == "complete":
-            self.usage += response.usage
-            self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
-        if outcome == "complete":
-            self._history += [*said, response.message]
-        elif outcome == "cancelled" and self._settings["keep_partial"] and (kept := partial(response.message)).parts:
-            self._history += [*said, kept]
+    def tool(self, fn: Any = None, /, *, approval: bool = False) -> Any:
+        """Add a tool from the next round on: ``@conv.tool``, or ``@conv.tool(approval=True)`` for one that waits.
 
-    def cancel(self, reason: str = "") -> None:
-        """Stop the running turn, if there is one. Any thread may call it."""
-        if (running := self._running) is not None:
-            running.cancel(reason)
+        Raises:
+            ToolNotFound: the pack declares no tool of that name.
+            ConfigError, TypeError: it cannot be a tool.
+        """
+        if fn is None:
+            return partial(self.tool, approval=approval)
+        return self._toolbox.add(tool(fn, approval=approval or None))
+
+    @property
+    def pending(self) -> tuple[ToolCall, ...]:
+        """The tool calls that wait for a decision."""
+        return self._ledger.pending.waiting
+
+    def approve(self, call_id: str, *, arguments: Mapping[str, Any] | None = None) -> None:
+        """Let a pending call run, with other *arguments* where they are given; :meth:`resume` runs it.
+
+        Raises:
+            StateError: no such call waits, or another has decided it; ConversationBusy: a turn runs.
+            ToolNotFound: no code here runs it.
+            ToolArguments: the arguments given are not valid.
+        """
+
+        self._decide(lambda pending: approved(pending, self._toolbox, call_id, arguments))
+
+    def reject(self, call_id: str, reason: str = "") -> None:
+        """Refuse a pending call; the model is told the reason.
+
+        Raises:
+            StateError: no such call waits, or another has decided it; ConversationBusy: a turn runs.
+        """
+        self._decide(lambda pending: pending.reject(call_id, reason))
+
+    def submit(self, call_id: str, result: Any, *, error: bool = False) -> None:
+        """Answer a pending call with *result*: the application has run it. Text as it is, all else as JSON.
+
+        Raises:
+            StateError: no such call waits, or another has decided it; ConversationBusy: a turn runs.
+            ToolError: the result cannot be encoded.
+        """
+        content = encode_result(result)
+        self._decide(lambda pending: pending.submit(call_id, content, error=error))
+
+    def _decide(self, decision: Callable[[Pending], Pending]) -> None:
+        with self._claim.lock:
+            self._claim.settle()
+            self._ledger.refresh()
+            self._ledger.decide(decision(self._ledger.pending))
+
+    # The history and its figures
+
+    @property
+    def id(self) -> str:
+        """What a store keeps the conversation under."""
+        return self._ledger.id
+
+    @property
+    def last(self) -> Response | None:
+        """The answer of the last turn, whole or not; a turn stopped before anything came does not count."""
+        return self._ledger.last
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all turns so far; unknown as soon as those of one turn are."""
+        return self._ledger.usage
+
+    @property
+    def cost(self) -> Decimal | None:
+        """USD of all turns so far, under the same rule."""
+        return self._ledger.cost
+
+    @property
+    def metadata(self) -> MutableMapping[str, Any]:
+        """What the application wants kept with the conversation: JSON values, saved with the next turn or close."""
+        return self._ledger.metadata
 
     @property
     def messages(self) -> list[Message]:
         """A copy of the history, without the system prompt."""
-        return list(self._history)
+        return list(self._ledger.messages)
 
     @property
     def system(self) -> str:
         """The system prompt as the next turn would send it; raises what rendering it raises."""
-        return str(self._settings["render"](self.variables, {}))
-
-    @property
-    def pending(self) -> tuple[ToolCall, ...]:
-        """The last answer's tool calls that wait for a result."""
-        return self.last.pending if self.last else ()
+        return self._settings.render(self._settings.provided(), gathered(self._own))
 
     def undo(self) -> list[Message]:
-        """Take the last turn off the history, from the user's message on, and give its messages."""
-        self._settle()
-        starts = [number for number, message in enumerate(self._history) if message.role == "user"]
-        cut = starts[-1] if starts else len(self._history)
-        undone, self._history, self.last = self._history[cut:], self._history[:cut], None
-        return undone
+        """Take the last turn off the history, from the user's message on, and give its messages.
+
+        Pending calls of it are forgotten.
+        """
+        self._claim.settle()
+        return self._ledger.undo()
 
     def clear(self) -> None:
-        """Forget the history; variables, usage and cost stay."""
-        self._settle()
-        self._history, self.last = [], None
+        """Forget the history; variables, metadata, usage and cost stay."""
+        self._claim.settle()
+        self._ledger.clear()
 
     def fork(self) -> Conversation:
-        """Give a new conversation that goes on from here by itself, on the same provider."""
-        fork = Conversation(self.provider, messages=self._history, variables=self.variables, **self._settings)
-        fork.last = self.last
+        """Give a new conversation that goes on from here by itself, with its own id, on the same provider and store.
+
+        Pending calls stay with this one: in the fork they count as interrupted, so that none is run twice.
+        """
+        fork = Conversation(self.provider, self._settings, self._ledger.fork(next_id()), self._toolbox.copy())
+        fork.variables = ChainMap(dict(self._own), dict(self._settings.base))
         return fork
 
     def close(self) -> None:
-        """Stop a running turn and refuse further ones; close the provider if it was made here. Idempotent."""
-        self._closed = True
-        self.cancel("the conversation was closed")
-        for provider in self._owns:
-            provider.close()
+        """Stop a running turn, save what is not saved yet, and refuse further turns. Idempotent.
+
+        Closes the provider and the store, if they were made here.
+
+        Raises:
+            StateError, ConversationBusy: what was left cannot be saved.
+        """
+        try:
+            self._claim.close(wait=self._ledger.stored)
+            self._ledger.flush()
+        finally:
+            for each in self._owns:
+                each.close()
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop the running turn, if there is one. Any thread may call it."""
+        self._claim.cancel(reason)
 
     def __enter__(self) -> Conversation:
         return self
@@ -287,4 +394,4 @@ class Conversation:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Conversation {self.id} on {self.provider.name}, {len(self._history)} messages>"
+        return f"<Conversation {self.id} on {self.provider.name}, {len(self._ledger.messages)} messages>"

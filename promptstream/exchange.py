@@ -276,6 +276,7 @@ def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) 
         watch.events += 1
         yield event
         watch.due = monotonic() + watch.idle
+    watch.due = FOREVER  # the server is done; what is made of its last bytes may take the consumer's time
 
 
 def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
@@ -344,7 +345,9 @@ def fetch_json(dialect: Dialect, transport: Callable[[], Transport], retries: Re
 def _fetched(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Any:
     reply = _accepted(dialect, transport, call, watch)
     try:
-        value = _parsed(reply.whole())
+        body = reply.whole()
+        watch.check()  # a clock that shut the socket looks like a clean end
+        value = _parsed(body)
         reply.finish()
     except BaseException:
         reply.close()

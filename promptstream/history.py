@@ -122,6 +122,9 @@ def answered(history: Iterable[Message]) -> list[Message]:
     waiting: dict[str, ToolCall] = {}
     for message in history:
         if message.role == "tool":
+            if waiting and repaired[-1].finish_reason in ("cancelled", "failed"):
+                # That is said of its turn: the answer itself came whole, or its calls would have no results.
+                repaired[-1] = attrs.evolve(repaired[-1], finish_reason="tool_calls")
             for part in message.parts:
                 if isinstance(part, ToolResult):
                     waiting.pop(part.call_id, None)

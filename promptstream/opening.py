@@ -6,13 +6,22 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from promptstream.capabilities import check_capabilities
 from promptstream.client import Provider
 from promptstream.conversation import Conversation
-from promptstream.errors import ConfigError
-from promptstream.history import read_messages
+from promptstream.errors import ConfigError, StateError
+from promptstream.history import next_id, read_messages
+from promptstream.ledger import Ledger
+from promptstream.middleware.onion import Middleware, check_layers
 from promptstream.providers.registry import resolve
+from promptstream.settings import Settings, Sources, check_callable, combined, split_schema, split_variables
+from promptstream.tools.toolbox import Toolbox
+from promptstream.truncation import Strategy, Truncation
+from promptstream.turn import check_on_error
 from promptstream.values.message import Message
+from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import check_models, check_parameters, merge_parameters
 from promptstream.values.secret import Secret
 from promptstream.values.timing import Timeout
@@ -22,7 +31,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from promptstream.packs.pack import Pack
+    from promptstream.packs.pack import Pack, Prompt
+    from promptstream.state.store import Store
+    from promptstream.tools.loop import Approve
     from promptstream.values.request import Parameters
     from promptstream.wire.retry import Retry
 
@@ -37,11 +48,18 @@ def open(
     models: Iterable[str] = (),
     api_key: str | None = None,
     base_url: str | None = None,
-    variables: Mapping[str, Any] | None = None,
+    variables: Sources | None = None,
+    tools: Iterable[Any] = (),
+    tool_policy: ToolPolicy | Mapping[str, Any] | None = None,
+    approve: Approve | None = None,
+    middleware: Iterable[Middleware] = (),
+    store: Store | str | os.PathLike[str] | None = None,
     conversation_id: str | None = None,
     timeout: Timeout | float | None = None,
     retry: Retry | None = None,
     fallback: Iterable[str | Provider] = (),
+    budget: int | None = None,
+    truncate: str | Strategy | Truncation | None = None,
     keep_partial: bool = True,
     on_error: str = "raise",
     strict: bool = False,
@@ -56,10 +74,23 @@ def open(
         provider: a name or a Provider; else the pack's, else what the model's name or the keys at hand say.
             The pack's provider and model count where neither *provider* nor *base_url* is given.
         models: further models, in order, that the provider itself turns to where one cannot answer (OpenRouter).
-        variables: values for the pack's ``{{variables}}``, over its defaults.
+        variables: values for the pack's ``{{variables}}``, over its defaults: a dict, a callable that gives one and is
+            asked anew each turn (such as :class:`promptstream.packs.Clock`), or a list of these.
+        tools: typed functions, Tools, or ToolSpecs of tools that the application runs itself (``submit``). Those of
+            the pack are bound by their names.
+        tool_policy: how far a turn may go with tools: a ToolPolicy, or a dict of what differs from the pack's.
+        approve: is asked about each call before it is run: True, False, Denied(reason), or the ToolCall with other
+            arguments. Without it, calls of tools with ``approval=True`` end the stream as pending.
+        middleware: generators around each request, the outermost first; see :mod:`promptstream.middleware`.
+        store: keeps the conversation: the path of an SQLite file, ``redis://…``, or a Store.
+        conversation_id: its name in the store, where a kept one is gone on with; else a new one.
         timeout: a Timeout, or seconds in total for each turn.
         fallback: names of providers, or Providers, asked in turn, each with its own model, where the one before
             it fails before its first chunk; ``response.warnings`` says why.
+        budget: tokens that a request's prompt may take, estimated.
+        truncate: what is done with a history over *budget*: "fail" (the default), "sliding", "summarize", a
+            function of messages and tokens that gives the messages to send, or a Truncation, which has a budget and
+            may count by a tokenizer. The history itself stays whole.
         keep_partial: keep what had come of an answer that you stopped.
         on_error: "raise", or "chunk" for one ERROR chunk in place of the exception.
         strict: refuse a pack with any finding, not only with those that matter here.
@@ -79,22 +110,14 @@ def open(
     wanted = loaded.provider
     if provider is None and base_url is None and wanted is not None:
         provider, model = wanted.name, model or wanted.model
-    checked = merge_parameters(chosen.parameters, parameters)
-    return _made(
-        provider,
-        model,
-        {"api_key": api_key, "base_url": base_url, "retry": retry},
-        models=models,
-        fallback=fallback,
-        render=chosen.render,
-        variables=variables,
-        conversation_id=conversation_id,
-        timeout=timeout,
-        keep_partial=keep_partial,
-        on_error=on_error,
-        extra=extra,
-        parameters=checked,
-    )
+    turns = _Turns(variables, timeout, on_error, extra, tool_policy, approve, middleware, budget, truncate, parameters)
+    with _Making(provider, model, models, fallback, {"api_key": api_key, "base_url": base_url, "retry": retry}) as made:
+        chosen = chosen.for_model(made.model)
+        settings = made.settings(turns, chosen.render, chosen)
+        toolbox = Toolbox(tools, declared=chosen.tools, wildcards=chosen.tool_names)
+        origin = {"pack": None if loaded.path is None else str(loaded.path), "prompt": chosen.name}
+        ledger = made.ledger(store, conversation_id, keep_partial, origin)
+        return Conversation(made.provider, settings, ledger, toolbox, owns=made.owns)
 
 
 def chat(
@@ -106,11 +129,18 @@ def chat(
     models: Iterable[str] = (),
     api_key: str | None = None,
     base_url: str | None = None,
-    variables: Mapping[str, Any] | None = None,
+    variables: Sources | None = None,
+    tools: Iterable[Any] = (),
+    tool_policy: ToolPolicy | Mapping[str, Any] | None = None,
+    approve: Approve | None = None,
+    middleware: Iterable[Middleware] = (),
+    store: Store | str | os.PathLike[str] | None = None,
     conversation_id: str | None = None,
     timeout: Timeout | float | None = None,
     retry: Retry | None = None,
     fallback: Iterable[str | Provider] = (),
+    budget: int | None = None,
+    truncate: str | Strategy | Truncation | None = None,
     keep_partial: bool = True,
     on_error: str = "raise",
     extra: Mapping[str, Any] | None = None,
@@ -127,48 +157,172 @@ def chat(
     api_key = Secret.of(api_key)
     if not isinstance(system, str):
         raise ConfigError(f"system={system!r:.80}: give the system prompt as a string.")
-    checked = check_parameters(parameters)
-    render = _renderer(system, variables is not None)
+    turns = _Turns(variables, timeout, on_error, extra, tool_policy, approve, middleware, budget, truncate, parameters)
     history = read_messages(messages, needed=False)
-    return _made(
-        provider,
-        model,
-        {"api_key": api_key, "base_url": base_url, "retry": retry},
-        models=models,
-        fallback=fallback,
-        render=render,
-        messages=history,
-        variables=variables,
-        conversation_id=conversation_id,
-        timeout=timeout,
-        keep_partial=keep_partial,
-        on_error=on_error,
-        extra=extra,
-        parameters=checked,
-    )
+    with _Making(provider, model, models, fallback, {"api_key": api_key, "base_url": base_url, "retry": retry}) as made:
+        settings = made.settings(turns, _renderer(system, variables is not None))
+        toolbox = Toolbox(tools)
+        ledger = made.ledger(store, conversation_id, keep_partial, {"system": system}, history)
+        return Conversation(made.provider, settings, ledger, toolbox, owns=made.owns)
 
 
-def _made(
-    provider: Any,
-    model: str | None,
-    options: Mapping[str, Any],
+def resume(
+    conversation_id: str,
+    pack: str | os.PathLike[str] | Mapping[str, Any] | Pack | None = None,
+    prompt: str | None = None,
     *,
-    models: Iterable[str],
-    fallback: Iterable[str | Provider],
-    **settings: Any,
+    store: Store | str | os.PathLike[str],
+    **options: Any,
 ) -> Conversation:
-    choices = check_models(models)
-    made, owned = resolve(provider, model=model, models=choices, options=options)
-    owns = [made] if owned else []
+    """Open a kept conversation again, to go on where it was left: its history, its pending calls, its figures.
+
+    Args:
+        conversation_id: its name in the store.
+        pack: the pack it is on; may be left out where the pack is still at the path it was opened from, and for a
+            conversation without one, whose system prompt is kept.
+        prompt: which of the pack's; else the one it was opened on.
+        store: where it is kept; as :func:`open` takes it.
+        options: all else that :func:`open` and :func:`chat` take, which is not kept: provider, model, tools, …
+
+    Raises:
+        StateError: the store has no such conversation.
+        PromptStreamError, TypeError, ValueError: as :func:`open`.
+    """
+    from promptstream.state.store import open_store
+
+    kept_in, made_here = open_store(store)
     try:
-        check_capabilities(made.dialect, {"model_fallback": bool(choices)})
-        _check_model(made, model)
-        others = _others(fallback, options, owns)
-        return Conversation(made, model=model, models=choices, fallback=others, owns=owns, **settings)
-    except BaseException:
-        for each in owns:
-            each.close()
-        raise
+        kept = kept_in.load(conversation_id)
+        if kept is None:
+            raise StateError(f"The store keeps no conversation {conversation_id!r:.80}.")
+        origin = kept.state.get("origin") or {}
+    finally:
+        if made_here:
+            kept_in.close()
+    options = {"store": store, "conversation_id": conversation_id, **options}
+    if pack is None and origin.get("pack") is None and "system" in origin:
+        return chat(origin["system"], **options)
+    if pack is None and origin.get("pack") is None:
+        raise ConfigError(f"The conversation {conversation_id!r:.80} is on a pack that came as a dict: give it again.")
+    return open(origin["pack"] if pack is None else pack, prompt or origin.get("prompt"), **options)
+
+
+@attrs.frozen(eq=False)
+class _Turns:
+    """Hold what was given for the turns, checked before a provider is made."""
+
+    variables: Any
+    timeout: Any
+    on_error: Any = attrs.field(converter=check_on_error)
+    extra: Any
+    tool_policy: Any
+    approve: Any
+    middleware: Any = attrs.field(converter=check_layers)
+    budget: Any
+    truncate: Any
+    parameters: Any
+
+    def __attrs_post_init__(self) -> None:
+        check_callable("approve", self.approve)
+        check_parameters(split_schema(self.parameters)[0])
+        _ = self.truncation
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """What fits a history into the budget, if there is one.
+
+        Raises:
+            ConfigError, TypeError: the strategy is none, or there is no budget for it.
+        """
+        if isinstance(self.truncate, Truncation):
+            return self.truncate
+        if self.budget is not None:
+            return Truncation(self.budget, self.truncate or "fail")
+        if self.truncate is not None:
+            raise ConfigError(f"truncate={self.truncate!r:.40} needs budget=, the tokens a prompt may take.")
+        return None
+
+
+class _Making:
+    """Make the parts of a conversation, and close those that were made where that fails."""
+
+    def __init__(
+        self, provider: Any, model: str | None, models: Any, fallback: Any, options: Mapping[str, Any]
+    ) -> None:
+        self._models = check_models(models)
+        self.provider, owned = resolve(provider, model=model, models=self._models, options=options)
+        self.owns: list[Any] = [self.provider] if owned else []
+        self._model = model
+        try:
+            check_capabilities(self.provider.dialect, {"model_fallback": bool(self._models)})
+            _check_model(self.provider, model)
+            self._fallback = tuple(_others(fallback, options, self.owns))
+        except BaseException:
+            self.__exit__(ConfigError)
+            raise
+
+    def __enter__(self) -> _Making:
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None:
+            for each in self.owns:
+                each.close()
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return self.provider.asked_model(self._model, self._models)
+
+    def settings(self, turns: _Turns, render: Callable[..., str], prompt: Prompt | None = None) -> Settings:
+        """Give what every turn goes by; a pack's *prompt* says what is not given."""
+        base, providers = split_variables(turns.variables)
+        parameters, form = split_schema(turns.parameters)
+        layers = turns.middleware
+        if prompt is not None and prompt.validators:
+            from promptstream.middleware import guard
+
+            layers = (guard(*prompt.validators), *layers)
+        return Settings(
+            render=render,
+            base=base,
+            providers=providers,
+            model=self._model,
+            models=self._models,
+            fallback=self._fallback,
+            timeout=Timeout.of(turns.timeout, self.provider.timeout),
+            on_error=turns.on_error,
+            extra=dict(turns.extra or {}),
+            parameters=merge_parameters(prompt.parameters if prompt is not None else {}, parameters),
+            form=form,
+            policy=combined(prompt.policy if prompt is not None else ToolPolicy(), turns.tool_policy),
+            approve=turns.approve,
+            middleware=layers,
+            truncation=turns.truncation,
+            media=None if prompt is None else prompt.media,
+        )
+
+    def ledger(
+        self,
+        where: Any,
+        conversation_id: str | None,
+        keep_partial: bool,
+        origin: Mapping[str, Any],
+        history: Iterable[Message] = (),
+    ) -> Ledger:
+        """Give the history: the one that is kept under *conversation_id*, or a new one."""
+        store = None
+        if where is not None:
+            from promptstream.state.store import open_store
+
+            store, made_here = open_store(where)
+            if made_here:
+                self.owns.append(store)
+        ledger = Ledger(
+            conversation_id or next_id(), messages=history, store=store, keep_partial=keep_partial, origin=origin
+        )
+        ledger.open()
+        return ledger
 
 
 def _check_model(provider: Provider, model: str | None) -> None:

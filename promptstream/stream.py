@@ -78,6 +78,14 @@ class Stream(Iterable[Chunk]):
         """The answer so far as a value; its ``complete`` tells whether it is whole."""
         return self._turn.response or self._turn.answer.response()
 
+    def partial(self) -> Any:
+        """Give the answer's JSON as far as it came: an object or list that is still growing; None before it begins.
+
+        One parse that goes on with each call. Strings are there as far as they came, numbers once they are whole.
+        Any thread may call it; what it gives is to be read only.
+        """
+        return self._turn.answer.partial()
+
     def result(self) -> Response:
         """Read what is left and give the whole answer; never sends again.
 

@@ -1,4 +1,4 @@
-"""One turn: a request in, its chunks and one ending out, committed before the ending is handed out.
+"""One turn: its requests in, their chunks and one ending out, committed before the ending is handed out.
 
 ``run`` is a module-level generator that never refers to a Stream or its caller, so that leaving a
 loop closes it by reference count alone.
@@ -23,14 +23,13 @@ from promptstream.errors import (
     Truncated,
 )
 from promptstream.values.chunk import Chunk, ChunkType, InternalType
-from promptstream.values.format import Format
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
 from promptstream.wire.watch import Watch
 
 _TEXT = ChunkType.TEXT
-MAX_ROUNDS = 10
-"""Requests one turn sends where the provider pauses again and again."""
+Step = ChatRequest | Chunk
+"""What a turn does next: send a request and hand out its answer, or hand out a chunk that is made here."""
 
 
 def check_on_error(value: str) -> str:
@@ -50,15 +49,16 @@ class Turn:
 
     watch: Watch
     answer: Answer
-    claim: Callable[[], ChatRequest]
-    """Take the conversation for this turn and give the request; raises where it cannot be had."""
+    claim: Callable[[], Iterator[Step]]
+    """Take the conversation for this turn and give its steps; raises where it cannot be had.
+
+    After each request the next step is asked for only when its answer is whole and folded.
+    """
     exchange: Callable[[ChatRequest, Watch], Iterator[Chunk]]
     """Send the request and yield what comes."""
     commit: Callable[[Response, Outcome], None]
     """Put the answer where it belongs, and let the conversation go."""
     on_error: str = "raise"
-    goes_on: bool = False
-    """Ask again by itself where the provider pauses: a conversation does."""
     response: Response | None = None
     """The answer, once the turn ended."""
     error: PromptStreamError | None = None
@@ -118,38 +118,44 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
     """Yield the visible chunks; return once the answer is whole and committed, raise otherwise."""
     answer, watch = turn.answer, turn.watch
     answer.begin()
-    source: Iterator[Chunk] = iter(())
-    claimed = False
+    steps: Iterator[Step] | None = None
+    source: Iterator[Chunk] | None = None
     try:
         watch.start()
         watch.check()
-        asked = request = turn.claim()
-        claimed = True
-        form = Format.of(request.parameters)
-        answer.wants_json = form is not None and form.is_json
-        while True:
-            source = turn.exchange(request, watch)
-            yield from _folded(source, answer, watch)
-            watch.check()
+        steps = turn.claim()
+        for step in steps:
+            if isinstance(step, Chunk):
+                yield step
+                continue
+            source = turn.exchange(step, watch)
+            try:
+                yield from _folded(source, answer, watch)
+                watch.check()
+            except StreamError as error:
+                if not _is_whole_anyway(error, answer):
+                    raise
+                answer.warnings.append(f"After the finish signal: {error}")
+                watch.resume("first", "idle")  # for the round that may follow
             if not answer.finished:
                 raise Truncated("The answer was cut: it ended without the provider's finish signal.", phase="body")
-            if not (turn.goes_on and answer.paused and answer.rounds < MAX_ROUNDS):
-                break
-            request = attrs.evolve(request, messages=(*asked.messages, answer.next_round()))
+            watch.hang_up()  # a middleware may have left the rest of the answer unread
+        answer.read()
     except (GeneratorExit, KeyboardInterrupt) as stop:
         why = "Ctrl-C was pressed" if isinstance(stop, KeyboardInterrupt) else "its loop was left"
-        _end(turn, source, "cancelled", claimed, Cancelled(f"The stream ended early: {why}.", phase="loop"))
+        _end(turn, (source, steps), "cancelled", Cancelled(f"The stream ended early: {why}.", phase="loop"))
         raise
-    except StreamError as error:
-        if not _is_whole_anyway(error, answer):
-            _end(turn, source, "cancelled" if isinstance(error, Cancelled) else "failed", claimed, error)
-            raise
-        answer.warnings.append(f"After the finish signal: {error}")
+    except Cancelled as error:
+        _end(turn, (source, steps), "cancelled", error)
+        raise
     except BaseException as error:
-        ours = error if isinstance(error, PromptStreamError) else StreamError(f"{type(error).__name__}: {error}")
-        _end(turn, source, "failed", claimed, ours)
+        _end(turn, (source, steps), "failed", _ours(error))
         raise
-    _end(turn, source, "complete", claimed)
+    _end(turn, (source, steps), "complete")
+
+
+def _ours(error: BaseException) -> PromptStreamError:
+    return error if isinstance(error, PromptStreamError) else StreamError(f"{type(error).__name__}: {error}")
 
 
 def _folded(source: Iterator[Chunk], answer: Answer, watch: Watch) -> Iterator[Chunk]:
@@ -186,9 +192,8 @@ def _is_whole_anyway(error: StreamError, answer: Answer) -> bool:
 
 def _end(
     turn: Turn,
-    source: Iterator[Chunk],
+    sources: tuple[Iterator[Chunk] | None, Iterator[Step] | None],
     outcome: Outcome,
-    claimed: bool,
     error: PromptStreamError | None = None,
 ) -> None:
     """Let go of the connection and the token, then commit, all before the ending is handed out.
@@ -199,18 +204,19 @@ def _end(
         try:
             turn.watch.end()  # first, and whatever a middleware holds on to: the server sees the hang-up now
         finally:
-            _close(source, turn.answer)
+            for source in sources:
+                _close(source, turn.answer)
     finally:
         turn.answer.ended = monotonic()
         turn.answer.first_event = turn.watch.first_event
         turn.response = turn.answer.response(outcome)
         if error is not None:
             turn.fail(error)
-        if claimed:
+        if sources[1] is not None:
             _commit(turn, outcome)
 
 
-def _close(source: Iterator[Chunk], answer: Answer) -> None:
+def _close(source: Iterator[Chunk] | Iterator[Step] | None, answer: Answer) -> None:
     close = getattr(source, "close", None)
     if close is not None:
         try:

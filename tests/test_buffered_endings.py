@@ -107,10 +107,10 @@ def test_a_commit_that_fails_is_raised_in_place_of_the_end():
     """No DONE is handed out."""
     conv = promptstream.chat(provider=scripted(["a"]))
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("disk full")
 
-    conv._commit = fail
+    conv._ledger.commit = fail
     stream = conv.stream("Hi").buffered()
     came, error = read(stream)
     assert texts(came) == ["a"]

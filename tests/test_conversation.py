@@ -30,7 +30,7 @@ from promptstream import (
     ToolCall,
     ToolResult,
     Usage,
-    conversation,
+    claim,
     providers,
 )
 from promptstream.errors import (
@@ -818,7 +818,7 @@ def test_a_cancelled_turn_that_still_unwinds_is_waited_for():
 
 def test_a_cancelled_turn_that_does_not_unwind_is_not_waited_for_for_ever(monkeypatch):
     """After a second (here less) the next turn is told that the conversation is busy."""
-    monkeypatch.setattr(conversation, "UNWIND", 0.03)
+    monkeypatch.setattr(claim, "UNWIND", 0.03)
     stubborn = Stubborn()
     conv = promptstream.chat(provider=Provider(Played(stubborn.play)))
     thread = hanging(conv, stubborn)
@@ -1026,16 +1026,15 @@ def test_a_timeout_of_the_wrong_type_is_refused_at_open_and_at_the_call(options)
     assert conv.send("1").text == "1"
 
 
-class Failing(Conversation):
-    """Fail to keep an answer, as a store does that is full."""
+def failing(*turns: Any) -> Conversation:
+    """Open a conversation whose commits fail, as those to a store that is full do."""
+    conv = scripted(*turns)
 
-    def _commit(self, *args: Any) -> None:
+    def commit(*_: Any, **__: Any) -> None:
         raise StateError("The disk is full.")
 
-
-def failing(*turns: Any, **options: Any) -> Failing:
-    """Open a conversation whose commits fail."""
-    return Failing(providers.Scripted(turns), render=lambda *layers: "", **options)
+    conv._ledger.commit = commit
+    return conv
 
 
 def test_a_failed_commit_is_raised_in_place_of_done():

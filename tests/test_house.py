@@ -29,7 +29,18 @@ LAYERS = {
     "promptstream.providers": 3,
     "promptstream.exchange": 4,
     "promptstream.answer": 2,
-    "promptstream.asking": 3,
+    "promptstream.partial": 1,
+    "promptstream.tools": 3,
+    "promptstream.middleware": 3,
+    "promptstream.state": 3,
+    "promptstream.truncation": 3,
+    "promptstream.asking": 4,
+    "promptstream.claim": 3,
+    "promptstream.runner": 1,
+    "promptstream.ledger": 5,
+    "promptstream.summary": 5,
+    "promptstream.rounds": 6,
+    "promptstream.settings": 6,
     "promptstream.turn": 4,
     "promptstream.buffered": 5,
     "promptstream.stream": 6,
@@ -44,7 +55,8 @@ LAYERS = {
 }
 """Imports run from the greater to the lesser number, and within one room."""
 CORE = {"attrs", "requests", "urllib3", "sseclient"}
-LAZY = {"orjson", "click", "rich", "xllamacpp"}
+LAZY = {"orjson", "click", "rich", "xllamacpp", "jsonschema", "referencing", "redis"}
+LAZY |= {"opentelemetry"}
 
 
 @attrs.frozen
@@ -219,6 +231,10 @@ def test_touching_every_public_name_leaves_the_heavy_packages_unloaded():
         "rich",
         "xllamacpp",
         "orjson",
+        "jsonschema",
+        "redis",
+        "opentelemetry",
+        "sqlite3",
         "asyncio",
         "http.client",
         "ssl",
@@ -283,10 +299,16 @@ def public(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in tree.body:
         if isinstance(node, kinds) and not node.name.startswith("_"):
-            yield node.name, node
+            if not is_overload(node):
+                yield node.name, node
             for member in node.body if isinstance(node, ast.ClassDef) else ():
                 if isinstance(member, kinds) and not member.name.startswith("_") and not sets_property(member):
                     yield f"{node.name}.{member.name}", member
+
+
+def is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Tell whether it is one of several signatures of the function that follows, which has the docstring."""
+    return any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)
 
 
 def sets_property(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:

@@ -82,7 +82,7 @@ def test_a_broken_promise_is_found(known, broken):
         elif broken == "ValueError escapes":
             raise ValueError("of somebody else")
         elif broken == "ConversationBusy":
-            stage.conversation._running = watch.Watch(promptstream.Timeout())
+            stage.conversation._claim.running = watch.Watch(promptstream.Timeout())
         else:
             done = Chunk(ChunkType.DONE, response=promptstream.Response())
             stage.loops.append(Loop(stage.stream(), [done], over=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,16 +11,25 @@ import attrs
 from promptstream.errors import PackError, PromptNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from promptstream.packs.finding import Finding, Findings
-    from promptstream.packs.template import Fragments, Template
+    from promptstream.packs.finding import Finding
+    from promptstream.packs.media import MediaLimits
+    from promptstream.packs.overrides import Override
+    from promptstream.packs.template import Template
+    from promptstream.packs.validators import Validator
     from promptstream.packs.variables import Variable
+    from promptstream.values.policy import ToolPolicy
+    from promptstream.values.request import ToolSpec
 
 _LISTED = 5
-_MOST = 50
-# What a runtime gives of itself, so that no pack declares it.
-_GIVEN = ("input", "workflow_context", "memory_context", "artifacts")
+
+
+def _policy() -> ToolPolicy:
+    from promptstream.values.policy import ToolPolicy  # importing a pack's module alone loads nothing else
+
+    return ToolPolicy()
 
 
 @attrs.frozen(eq=False)
@@ -42,8 +51,35 @@ class Prompt:
     variables: tuple[Variable, ...] = attrs.field(repr=False, default=())
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     """temperature, max_tokens, top_p, top_k, frequency_penalty and presence_penalty, as far as given."""
+    tools: Mapping[str, ToolSpec] = attrs.field(repr=False, factory=dict)
+    """Those of the pack's tools that it names, by name."""
+    tool_names: tuple[str, ...] = ()
+    """The tools as it names them: with wildcards (``mcp__files__*``), and with those that the pack does not declare."""
+    policy: ToolPolicy = attrs.field(repr=False, factory=_policy)
+    """Its ``tool_policy``; 5 rounds and 10 calls where that leaves them out, ToolPolicy() where it has none."""
+    validators: tuple[Validator, ...] = attrs.field(repr=False, default=())
+    """The rules for what is said, in order, those that are not enabled too."""
+    media: MediaLimits | None = attrs.field(repr=False, default=None)
+    """Which attachments it takes; None where it does not say."""
+    evals: tuple[Mapping[str, Any], ...] = attrs.field(repr=False, default=())
+    """As the pack writes them; to be read only."""
+    overrides: Mapping[str, Override] = attrs.field(repr=False, factory=dict)
+    """What is different for a model, by its name or how that begins; see :meth:`for_model`."""
     raw: Mapping[str, Any] = attrs.field(repr=False, factory=dict)
     """The prompt as the pack writes it; to be read only."""
+
+    def for_model(self, model: str) -> Prompt:
+        """Give the prompt as its ``model_overrides`` have it for *model*; itself where none fits.
+
+        The one of that very name counts, with or without a "vendor/" before it, else the longest one that the name
+        begins with. Any thread may call it.
+        """
+        if not self.overrides:
+            return self
+        from promptstream.packs.overrides import matching
+
+        override = matching(self.overrides, model)
+        return self if override is None else override.applied(self)
 
     def render(self, *layers: Mapping[str, Any]) -> str:
         """Give the system prompt with the declared defaults and then each of *layers* filled in, the last one first.
@@ -75,6 +111,15 @@ class Pack:
     version: str | None = None
     provider: PackProvider = attrs.field(factory=PackProvider)
     """The extension ``"provider": {"name": ..., "model": ...}`` at the root of the pack."""
+    tools: Mapping[str, ToolSpec] = attrs.field(repr=False, factory=dict)
+    """Every tool it declares, by its key."""
+    evals: tuple[Mapping[str, Any], ...] = attrs.field(repr=False, default=())
+    """These and the ones below are as the pack writes them; to be read only, and used by nobody here."""
+    workflow: Mapping[str, Any] | None = attrs.field(repr=False, default=None)
+    agents: Mapping[str, Any] | None = attrs.field(repr=False, default=None)
+    skills: tuple[Any, ...] = attrs.field(repr=False, default=())
+    compositions: Mapping[str, Any] = attrs.field(repr=False, factory=dict)
+    metadata: Mapping[str, Any] = attrs.field(repr=False, factory=dict)
     raw: Mapping[str, Any] = attrs.field(repr=False, factory=dict)
     """The whole pack as it was read; to be read only."""
     findings: tuple[Finding, ...] = attrs.field(repr=False, default=())
@@ -101,6 +146,14 @@ class Pack:
         """Give everything that is wrong with the pack and does not stop it from being used; empty if nothing is."""
         return list(self.findings)
 
+    def client_side(self, bound: Iterable[str] = ()) -> tuple[str, ...]:
+        """Give the declared tools that are none of *bound*: a call of one ends the stream, and waits for ``submit``.
+
+        Any thread may call it.
+        """
+        known = {bound} if isinstance(bound, str) else set(bound)
+        return tuple(name for name in self.tools if name not in known)
+
 
 def load(pack: str | os.PathLike[str] | Mapping[str, Any] | Pack, *, strict: bool = False) -> Pack:
     """Load a pack from a path (relative to the working directory), a dict, or a Pack, which is given back.
@@ -120,9 +173,8 @@ def load(pack: str | os.PathLike[str] | Mapping[str, Any] | Pack, *, strict: boo
 
 
 def _load(given: str | os.PathLike[str] | Mapping[str, Any], strict: bool) -> Pack:
-    from promptstream.packs import schema, source
+    from promptstream.packs import loading, source
     from promptstream.packs.finding import Findings
-    from promptstream.packs.template import Fragments
 
     findings, path = Findings(), None
     if isinstance(given, Mapping):
@@ -131,101 +183,10 @@ def _load(given: str | os.PathLike[str] | Mapping[str, Any], strict: bool) -> Pa
         raw, path = source.read(given, findings)
     else:
         raise TypeError(f"pack is {type(given).__name__}; give a path, a dict or a Pack.")
-    schema.check(raw, findings)
-    fragments = raw.get("fragments") if isinstance(raw.get("fragments"), dict) else None
-    library = Fragments({name: text if isinstance(text, str) else "" for name, text in (fragments or {}).items()})
-    templates = _templates(raw.get("prompts"), library, findings)
-    if findings.fatal:
+    pack = loading.build(raw, path, findings)
+    if pack is None:
         raise _error(path, findings.all if strict else findings.fatal)
-    prompts = {name: _prompt(name, body, templates[name], findings) for name, body in raw["prompts"].items()}
-    _doubt(prompts, library, findings)
-    provider = raw.get("provider") or {}
-    known = {key: raw[key] for key in ("id", "name", "version") if isinstance(raw.get(key), str)}
-    hint = {"name": provider} if isinstance(provider, str) else {key: provider.get(key) for key in ("name", "model")}
-    return Pack(path, prompts, library.texts, provider=PackProvider(**hint), raw=raw, findings=findings.all, **known)
-
-
-def _templates(prompts: Any, library: Fragments, findings: Findings) -> dict[str, Template]:
-    """Parse every template there is; what is wrong with one is fatal."""
-    from promptstream.packs.finding import step
-
-    for name, problems in library.problems.items():
-        for problem in problems:
-            findings.add(step("$.fragments", name), problem, fatal=True)
-    templates = {}
-    for name, body in prompts.items() if isinstance(prompts, dict) else ():
-        text = body.get("system_template") if isinstance(body, dict) else None
-        if isinstance(text, str) and not findings.full(fatal=True):
-            template, problems = library.parse(text)
-            for problem in problems:
-                findings.add(step(step("$.prompts", name), "system_template"), problem, fatal=True)
-            if template is not None:
-                templates[name] = template
-    return templates
-
-
-def _prompt(name: str, body: Mapping[str, Any], template: Template, findings: Findings) -> Prompt:
-    from promptstream.errors import VariableInvalid
-    from promptstream.packs.finding import step
-    from promptstream.packs.schema import PARAMETERS, TYPE_NAMES, WHOLE
-    from promptstream.packs.variables import Variable
-
-    variables: dict[str, Variable] = {}
-    for place, each in enumerate(body.get("variables") or ()):
-        given = {key: each[key] for key in ("name", "required", "default", "example") if each.get(key) is not None}
-        about = each.get("description")
-        variables[each["name"]] = variable = Variable(
-            type=TYPE_NAMES[each.get("type") or "string"],
-            description=about if isinstance(about, str) else "",
-            validation={key: rule for key, rule in (each.get("validation") or {}).items() if rule is not None},
-            **given,
-        )
-        try:
-            variable.check(variable.default)
-        except VariableInvalid as error:
-            path = step(step(step(step("$.prompts", name), "variables"), place), "default")
-            findings.add(path, f"the default cannot be used: {error}")
-    parameters = {key: each for key, each in (body.get("parameters") or {}).items() if key in PARAMETERS}
-    return Prompt(
-        name,
-        body["system_template"],
-        template,
-        tuple(variables.values()),
-        {key: int(each) if key in WHOLE else each for key, each in parameters.items() if each is not None},
-        body,
-    )
-
-
-def _doubt(prompts: Mapping[str, Prompt], library: Fragments, findings: Findings) -> None:
-    """Find what is probably a slip in a template: it renders, but not as its author meant."""
-    from promptstream.packs.finding import step
-
-    everything: set[str] = set(_GIVEN)
-    for name, prompt in prompts.items():
-        declared = {each.name for each in prompt.variables}
-        everything |= declared
-        path = step(step("$.prompts", name), "system_template")
-        for doubt in () if findings.full() else _doubts(prompt.template, declared | set(_GIVEN)):
-            findings.add(path, doubt)
-    for name, template in library.templates.items():
-        for doubt in () if findings.full() else _doubts(template, everything):
-            findings.add(step("$.fragments", name), doubt)
-
-
-def _doubts(template: Template, declared: set[str]) -> Iterator[str]:
-    import re
-    from itertools import islice
-
-    from promptstream.packs.finding import shown, similar
-    from promptstream.packs.placeholder import Placeholder
-
-    yield from template.doubts
-    used = dict.fromkeys(str(each.steps[0]) for each in template.parts if isinstance(each, Placeholder))
-    for name in islice((each for each in used if each not in declared), _MOST):
-        yield f"{{{{{shown(name)[1:-1]}}}}} is not declared in variables.{similar(name, declared)}"
-    single = re.finditer(r"(?<!\{)\{([^\W\d]\w*)\}(?!\})", template.text)
-    for name in dict.fromkeys(match[1] for match in single if match[1] in declared):
-        yield f"{{{name}}} is sent as it is; write {{{{{name}}}}} for the variable"
+    return pack
 
 
 def _called(path: Path | None) -> str:

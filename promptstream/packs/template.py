@@ -61,6 +61,17 @@ class Template:
             problems += (f"fragment {shown(name)}: {problem}" for problem in found)
         raise PackError(f"The template cannot be used: {'; '.join(problems[:5])}.", problems)
 
+    @classmethod
+    def joined(cls, templates: Sequence[Template]) -> Template:
+        """Give one template that writes *templates* one after another, with nothing in between."""
+        return cls(
+            "".join(each.text for each in templates),
+            tuple(part for each in templates for part in each.parts),
+            tuple(doubt for each in templates for doubt in each.doubts),
+            sum(each.size for each in templates),
+            max(each.depth for each in templates),
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the variables it uses, each once, in order, through fragments too."""

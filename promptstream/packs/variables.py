@@ -10,19 +10,11 @@ import attrs
 
 from promptstream.errors import MissingVariable, VariableInvalid
 from promptstream.packs.finding import shown
+from promptstream.packs.pattern import LONGEST, compile_bounded
 from promptstream.packs.template import as_text, near
 
-LONGEST_MATCHED = 10_000
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-
-
-def compile_pattern(text: str) -> re.Pattern[str] | None:
-    """Compile a variable's pattern, or give None where Python's ``re`` cannot read it."""
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError, Warning):
-        return None
 
 
 @attrs.frozen(eq=False)
@@ -39,12 +31,14 @@ class Variable:
     example: Any = None
     validation: Mapping[str, Any] = attrs.field(factory=dict)
     """The rules: pattern, min_length, max_length, minimum, maximum, enum."""
+    binding: Mapping[str, Any] = attrs.field(factory=dict)
+    """Where a runtime may take the value from: kind, field, auto_populate, filter; see ``packs.Bindings``."""
     _pattern: re.Pattern[str] | None = attrs.field(init=False, repr=False)
 
     @_pattern.default
     def _compiled(self) -> re.Pattern[str] | None:
         pattern = self.validation.get("pattern")
-        return None if pattern is None else compile_pattern(pattern)
+        return None if pattern is None else compile_bounded(pattern)[0]
 
     def check(self, value: Any) -> Any:
         """Give *value* as the declared type; a string such as a command line gives is converted.
@@ -80,8 +74,8 @@ class Variable:
                 return f"have {low} characters or more"
             if high is not None and len(value) > high:
                 return f"have {high} characters or fewer"
-            if self._pattern is not None and len(value) > LONGEST_MATCHED:
-                return f"have {LONGEST_MATCHED} characters or fewer, since it is checked against a pattern"
+            if self._pattern is not None and len(value) > LONGEST:
+                return f"have {LONGEST} characters or fewer, since it is checked against a pattern"
             if self._pattern is not None and not self._pattern.search(value):
                 return f"match the pattern {shown(rules['pattern'])}"
         if isinstance(value, (int, float)) and not isinstance(value, bool):

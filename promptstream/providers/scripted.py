@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, Literal
 
+import attrs
+
 from promptstream.errors import ConfigError, ProviderError, Unsupported
 from promptstream.providers.base import Dialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
+from promptstream.values.message import ToolCall
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.secret import Secret
 from promptstream.wire.watch import Watch
 from promptstream.wire.watchdog import FOREVER
 
 LONGEST_DELAY = 86_400
-Step = str | float | int | Chunk | BaseException
+Step = str | float | int | Chunk | ToolCall | BaseException
 
 
 class ScriptedDialect(Dialect):
     """Play a list of turns in order, and record the requests.
 
-    A turn is a string, or a list of steps: strings and Chunks are handed out, numbers are delays in
+    A turn is a string, or a list of steps: strings, ToolCalls and Chunks are handed out, numbers are delays in
     seconds, exceptions are raised. A turn without a Finish of its own ends with reason "stop", or
     "tool_calls" where it called a tool. Timeouts and cancels hold as on a wire; nothing is tried
     again. When all turns are played, the next request is a ConfigError.
@@ -43,7 +47,7 @@ class ScriptedDialect(Dialect):
             raise ConfigError(f"Scripted takes a list of turns; for one turn write Scripted([{script[:20]!r}]).")
         self.model = model or "scripted"
         self.requests: list[ChatRequest] = []
-        self._turns = [[turn] if isinstance(turn, str) else list(turn) for turn in script]
+        self._turns = [[turn] if isinstance(turn, str) else list(map(_step, turn)) for turn in script]
         self._lock = threading.Lock()
         for number, turn in enumerate(self._turns):
             for step in turn:
@@ -51,7 +55,7 @@ class ScriptedDialect(Dialect):
                 if not (delay or isinstance(step, (str, Chunk, BaseException))):
                     raise ConfigError(
                         f"Turn {number} of the script holds {step!r:.60}; "
-                        "a step is a string, a Chunk, a delay in seconds or an exception."
+                        "a step is a string, a ToolCall, a Chunk, a delay in seconds or an exception."
                     )
 
     def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
@@ -99,6 +103,15 @@ class ScriptedDialect(Dialect):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Raise: a script has no wire."""
         raise Unsupported("scripted receives nothing.")
+
+
+def _step(step: Any) -> Any:
+    """Give a ToolCall as the chunk that a wire makes of it; anything else as it is."""
+    if not isinstance(step, ToolCall):
+        return step
+    if not step.raw_arguments and step.arguments is not None:
+        step = attrs.evolve(step, raw_arguments=json.dumps(step.arguments, ensure_ascii=False))
+    return Chunk(ChunkType.TOOL_CALL, tool_call=step)
 
 
 def _fresh(error: BaseException) -> BaseException:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Literal
 
@@ -132,8 +132,7 @@ class Watch:
         self._limit: Stop = "connect"
         self._cancel = cancel
         self.event = cancel if isinstance(cancel, threading.Event) else None
-        self.on_stop: Callable[[], object] | None = None
-        """Called once the watch is stopped, in the thread that stops it: wakes who waits outside the turn."""
+        self._listeners: list[Callable[[], object]] = []
         self._reason = ""
         self._called_off = False
         self._forget: Callable[[], None] | None = None
@@ -167,6 +166,32 @@ class Watch:
             self._forget = None
             while self._at_end:
                 self._at_end.pop()()
+
+    def listen(self, fn: Callable[[], object]) -> Callable[[], None]:
+        """Call *fn* once the watch is stopped, in the thread that stops it: it wakes who waits outside the turn.
+
+        Gives a function that takes *fn* off again. A watch that is stopped already does not call it.
+        """
+        self._listeners.append(fn)
+        return lambda: self._listeners.remove(fn)
+
+    def idling(self, phase: str) -> None:
+        """Wait for no server: only the total clock runs on, while tools do for instance."""
+        with self._lock:
+            self.phase, self.due = phase, FOREVER
+
+    @contextmanager
+    def unclocked(self, phase: str) -> Iterator[None]:
+        """Let no clock run, the total one neither, while a person is asked (design, promise 5)."""
+        self.idling(phase)
+        with self._lock:
+            left, self.total = self.total.remaining(), Deadline(None)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.total = Deadline(None if left == FOREVER else left)
+            _watchdog.add(self)  # which looks at the new deadline in its time
 
     def at_end(self, fn: Callable[[], object]) -> None:
         """Call *fn*, which must not raise, when the turn ends: whoever still holds on to a generator of it."""
@@ -298,8 +323,8 @@ class Watch:
             self._shut()  # once more in a later call, should Ctrl-C have struck in the first
             if self._wake is not None:
                 self._wake.set()
-        if self.on_stop is not None:
-            self.on_stop()
+        for listener in tuple(self._listeners):
+            listener()
 
     @property
     def cancelled(self) -> bool:

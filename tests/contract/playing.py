@@ -39,7 +39,7 @@ def _played(wire: Wire, chunks: Callable[[Any], Iterator[Chunk]], dialect: Any =
         Turn(
             Watch(Timeout.of(None)),
             Fold(dialect.name, dialect.model),
-            lambda: request,
+            lambda: iter((request,)),
             lambda request, watch: encodable(chunks(dialect)),
             lambda response, outcome: None,
         )

@@ -144,7 +144,7 @@ def works(watchdog: Any) -> bool:
         return True
     bell = threading.Event()
     each = watch.Watch(Timeout(total=0.001))
-    each.on_stop = bell.set
+    each.listen(bell.set)
     each.start()
     try:
         return bell.wait(PATIENCE)

@@ -1,0 +1,346 @@
+"""What turns commit in, a conversation's history and figures out; kept in a store where there is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from promptstream import runner
+from promptstream.answer import Answer, Outcome
+from promptstream.errors import ConfigError, ConversationBusy, StateError, StoreCorrupt
+from promptstream.history import partial
+from promptstream.tools.approval import Pending
+from promptstream.values.message import Message, ToolResult
+from promptstream.values.response import Response
+from promptstream.values.usage import Usage
+
+if TYPE_CHECKING:
+    from promptstream.state.store import Kept, Store
+    from promptstream.truncation import Summary
+
+FORMAT = 1
+"""Of the state beside the messages; a later one is refused, and left as it is."""
+
+
+class Ledger:
+    """Keep the history, and what belongs to it, of one conversation.
+
+    The thread that runs a turn writes; any thread may read. With a store, what a turn commits is there before the
+    turn's ending is handed out, and each round before its tools run and after.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        messages: Iterable[Message] = (),
+        store: Store | None = None,
+        keep_partial: bool = True,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.id = id
+        self.messages: list[Message] = list(messages)
+        self.pending = Pending()
+        self.last: Response | None = None
+        self.usage = Usage(0, 0, 0, 0, 0)
+        self.cost: Decimal | None = Decimal(0)
+        self.summary: Summary | None = None
+        self.metadata: dict[str, Any] = {}
+        self._origin = dict(origin or {})
+        """The pack and prompt, or the system prompt, that it was opened on."""
+        self.keep_partial = keep_partial
+        self._store = store
+        self._revision = 0
+        self._stored: list[Message] = []
+        """The messages that the store holds, as far as we know."""
+        self._runner: dict[str, Any] | None = None
+        """Who runs the calls that the store has as running: this turn, or whoever wrote it."""
+        self._saved: tuple[Any, ...] | None = None
+        """What was saved last, to be compared with what there is."""
+
+    # The store
+
+    def open(self) -> None:
+        """Take over what the store keeps under this id.
+
+        Raises:
+            ConfigError: a history was given besides.
+            StateError, StoreCorrupt: the store cannot be read.
+        """
+        given = bool(self.messages)
+        self._load()
+        if given and self._revision:
+            raise ConfigError(
+                f"The store keeps a conversation {self.id!r:.80} already: give no messages=, or another id."
+            )
+
+    def refresh(self) -> bool:
+        """Take over what another process has written since; tell whether what was only here had to give way.
+
+        Raises:
+            ConversationBusy: another process is running tools of this conversation.
+            StateError, StoreCorrupt: the store cannot be read.
+        """
+        lost = self._load()
+        if self.pending.runs:
+            if runner.at_it(self._runner):
+                raise ConversationBusy(
+                    "Tools of this conversation are being run elsewhere; try again once they are done."
+                )
+            self._recover()
+        return lost
+
+    def _load(self) -> bool:
+        store = self._store
+        if store is None or store.revision(self.id) == self._revision:
+            return False
+        kept = store.load(self.id)
+        if kept is None:  # deleted: what is here begins it anew
+            self._revision, self._stored = 0, []
+            return False
+        lost = self._unsaved and self._revision > 0
+        self._take(kept)
+        return lost
+
+    def _recover(self) -> None:
+        """Answer the calls of whoever is gone: how they ended is not known, and none is run again."""
+        self.pending = self.pending.recovered()
+        if all(each.result is not None for each in self.pending):
+            self.settle([each.result for each in self.pending if each.result is not None])
+
+    def flush(self) -> None:
+        """Save what the store does not have yet.
+
+        Raises:
+            ConversationBusy: another process has written since.
+            StateError, StoreCorrupt: the store cannot be written.
+        """
+        if self._unsaved:
+            self.write(self.messages, self.pending)
+
+    @property
+    def _unsaved(self) -> bool:
+        if self._store is None:
+            return False
+        if self._saved is None:
+            return bool(self.messages)
+        return self._saved != self._beside(self.pending) or not _same(self._stored, self.messages)
+
+    def _beside(self, pending: Pending) -> tuple[Any, ...]:
+        try:
+            metadata = json.dumps(self.metadata, sort_keys=True)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StateError(f"The conversation's metadata cannot be saved as JSON: {error}") from None
+        return pending, self.usage, self.cost, metadata, self.summary
+
+    def write(self, messages: Sequence[Message], pending: Pending) -> None:
+        """Save *messages* and *pending*, which may be those of a turn in progress; does nothing without a store.
+
+        Raises:
+            ConversationBusy: another process has written since; nothing changed.
+            StateError, StoreCorrupt: the store cannot be written; nothing changed.
+        """
+        if self._store is None:
+            return
+        kept, beside = _common(self._stored, messages), self._beside(pending)
+        state = {
+            "format": FORMAT,
+            "pending": pending.to_list(),
+            "usage": self.usage.to_dict(),
+            "cost": None if self.cost is None else str(self.cost),
+            "summary": None if self.summary is None else self.summary.to_dict(),
+            "metadata": self.metadata,
+            "origin": self._origin,
+        }
+        if pending.runs:
+            self._runner = state["runner"] = runner.begin()
+        self._revision = self._store.save(
+            self.id, revision=self._revision, kept=kept, added=messages[kept:], state=state
+        )
+        self._stored, self._saved = list(messages), beside
+
+    def _take(self, kept: Kept) -> None:
+        state = kept.state
+        if not isinstance(state.get("format"), int) or state["format"] > FORMAT:
+            raise StoreCorrupt(
+                f"The conversation {self.id!r:.80} was written by a newer version of promptstream (format "
+                f"{state.get('format')!r:.20}); use that one. It was left as it is."
+            )
+        try:
+            pending = Pending.from_list(state["pending"])
+            usage = Usage.from_dict(state["usage"])
+            cost = None if state["cost"] is None else Decimal(state["cost"])
+            summary = None if state["summary"] is None else _summary(state["summary"])
+            metadata = dict(state["metadata"])
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise StoreCorrupt(
+                f"The state of conversation {self.id!r:.80} cannot be read ({type(error).__name__}: {error}); "
+                "it was left as it is."
+            ) from error
+        self.messages, self.pending, self.last = list(kept.messages), pending, None
+        self.usage, self.cost, self.summary, self.metadata = usage, cost, summary, metadata
+        self._revision, self._stored, self._saved = kept.revision, list(kept.messages), self._beside(pending)
+        self._runner = state.get("runner")
+        if pending.runs and not runner.at_it(self._runner):
+            self._recover()
+
+    # What belongs to a turn
+
+    def undo(self) -> list[Message]:
+        """Take off the last turn, from the user's message on, and give its messages."""
+        starts = [number for number, message in enumerate(self.messages) if message.role == "user"]
+        cut = starts[-1] if starts else len(self.messages)
+        undone = self.messages[cut:]
+        self._forget(self.messages[:cut])
+        return undone
+
+    def clear(self) -> None:
+        """Forget every message."""
+        self._forget([])
+
+    def _forget(self, left: list[Message]) -> None:
+        self.messages, self.pending, self.last = left, Pending(), None
+        if self.summary is not None and self.summary.upto > len(left):
+            self.summary = None
+        self.flush()
+
+    def fork(self, id: str) -> Ledger:
+        """Give another one that begins with the same history."""
+        fork = Ledger(
+            id, messages=self.messages, store=self._store, keep_partial=self.keep_partial, origin=self._origin
+        )
+        fork.last, fork.summary, fork.metadata = self.last, self.summary, dict(self.metadata)
+        return fork
+
+    @property
+    def stored(self) -> bool:
+        """True where there is a store."""
+        return self._store is not None
+
+    def before_results(self) -> tuple[list[Message], list[ToolResult]]:
+        """Give the history up to the last assistant's message, and the results that its calls have already."""
+        if self.messages and self.messages[-1].role == "tool":
+            given = [part for part in self.messages[-1].parts if isinstance(part, ToolResult)]
+            return self.messages[:-1], given
+        return list(self.messages), []
+
+    def settle(self, results: Iterable[ToolResult]) -> None:
+        """Answer what was pending by *results*, beside those that are there."""
+        base, given = self.before_results()
+        self.messages = [*base, tool_message(base[-1], [*given, *results])]
+        self.pending = Pending()
+
+    def decide(self, pending: Pending) -> None:
+        """Take over *pending*, in which one call more is decided, and save it; edited calls change the history.
+
+        Raises:
+            ConversationBusy, StateError, StoreCorrupt: it cannot be saved; nothing is decided.
+        """
+        base, _ = self.before_results()
+        calls = {held.call.id: held.call for held in pending}
+        asked = base[-1]
+        parts = tuple(calls.get(part.id, part) if part in asked.tool_calls else part for part in asked.parts)
+        messages = list(self.messages)
+        if parts != asked.parts:
+            messages[len(base) - 1] = attrs.evolve(asked, parts=parts)
+        self.write(messages, pending)
+        self.messages, self.pending = messages, pending
+
+    def commit(
+        self,
+        base: Sequence[Message],
+        answer: Answer,
+        response: Response,
+        outcome: Outcome,
+        *,
+        ran: bool,
+        pending: Pending,
+    ) -> None:
+        """Take a turn that ended into the history that it began from, *base*, by the way it ended.
+
+        Args:
+            ran: a tool has run, or a decision was used up: the finished rounds stay whatever happened.
+            pending: what waits from here on, where the turn was whole.
+
+        Raises:
+            ConversationBusy, StateError, StoreCorrupt: it cannot be saved; it is in memory all the same, but for
+                ConversationBusy: another process was first, and its history counts.
+        """
+        runner.end(self._runner)
+        self._runner = None
+        came = bool(response.message.parts or answer.messages)
+        if outcome == "cancelled" and not came:
+            return
+        self.last = response
+        if came or outcome == "complete":
+            self.usage += response.usage
+            self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
+        if outcome == "complete":
+            self.messages, self.pending = [*base, *answer.history], pending
+        else:
+            self._keep_some(base, answer, response, outcome, ran)
+        if self._store is not None and outcome != "cancelled":
+            # A finaliser does no store I/O: what a stopped turn leaves is saved by the next one, or by close().
+            self._save_turn()
+
+    def _keep_some(
+        self, base: Sequence[Message], answer: Answer, response: Response, outcome: Outcome, ran: bool
+    ) -> None:
+        stopped = outcome == "cancelled" and self.keep_partial
+        kept = list(answer.messages) if ran or stopped else []
+        begun = None if answer.ends_on_calls or not stopped else partial(response.message)
+        if begun is not None and begun.parts:
+            kept.append(begun)
+        else:
+            kept = _marked(kept, outcome)
+        if kept:
+            self.messages, self.pending = [*base, *kept], Pending()
+
+    def _save_turn(self) -> None:
+        try:
+            self.flush()
+        except ConversationBusy:
+            # Given up, for the other's history counts: the next turn takes it over.
+            self._stored, self._saved = list(self.messages), self._beside(self.pending)
+            raise
+
+
+def tool_message(asked: Message, results: Iterable[ToolResult]) -> Message:
+    """Give the message that answers *asked*, in the order of its calls."""
+    order = {call.id: place for place, call in enumerate(asked.tool_calls)}
+    ordered: list[ToolResult] = sorted(results, key=lambda result: order.get(result.call_id, len(order)))
+    return Message("tool", ordered)
+
+
+def _marked(messages: Sequence[Message], outcome: Outcome) -> list[Message]:
+    """Mark the last assistant's message of rounds whose turn did not end."""
+    marked = list(messages)
+    for place in range(len(marked) - 1, -1, -1):
+        if marked[place].role == "assistant":
+            marked[place] = attrs.evolve(marked[place], finish_reason=outcome)
+            break
+    return marked
+
+
+def _summary(data: Any) -> Summary:
+    from promptstream.truncation import Summary
+
+    return Summary.from_dict(data)
+
+
+def _common(old: Sequence[Message], new: Sequence[Message]) -> int:
+    """Count the messages that both begin with. The same objects: a history grows, and is rarely changed."""
+    count = 0
+    for one, other in zip(old, new, strict=False):
+        if one is not other:
+            break
+        count += 1
+    return count
+
+
+def _same(old: Sequence[Message], new: Sequence[Message]) -> bool:
+    return len(old) == len(new) == _common(old, new)

@@ -1,0 +1,226 @@
+"""What a conversation was opened with: checked once, the same for all its turns and forks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from promptstream.asking import check_choice
+from promptstream.capabilities import check_supported
+from promptstream.errors import ConfigError
+from promptstream.values.format import Format, read_json
+from promptstream.values.message import Message
+from promptstream.values.policy import ToolPolicy
+from promptstream.values.request import ChatRequest, check_models, merge_parameters
+from promptstream.values.timing import Timeout
+
+if TYPE_CHECKING:
+    from promptstream.client import Provider
+    from promptstream.middleware.onion import Middleware
+    from promptstream.packs.media import MediaLimits
+    from promptstream.tools.loop import Approve
+    from promptstream.tools.toolbox import Toolbox
+    from promptstream.truncation import Truncation
+
+Source = Callable[[], Mapping[str, Any]]
+Sources = Mapping[str, Any] | Source | Iterable[Mapping[str, Any] | Source]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Settings:
+    """Hold what every turn of a conversation goes by."""
+
+    render: Callable[..., str]
+    """The system prompt of layers of variables, the last one first."""
+    base: Mapping[str, Any] = attrs.field(factory=dict)
+    """Variables given to open."""
+    providers: tuple[Source, ...] = ()
+    """What gives further variables, anew for each turn."""
+    model: str | None = None
+    models: tuple[str, ...] = ()
+    fallback: tuple[Provider, ...] = ()
+    timeout: Timeout = attrs.field(factory=Timeout)
+    on_error: str = "raise"
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    form: Any = None
+    """The class that answers are made into, where a turn does not say otherwise."""
+    policy: ToolPolicy = attrs.field(factory=ToolPolicy)
+    approve: Approve | None = None
+    middleware: tuple[Middleware, ...] = ()
+    truncation: Truncation | None = None
+    media: MediaLimits | None = None
+
+    def request(
+        self,
+        provider: Provider,
+        toolbox: Toolbox,
+        said: Sequence[Message],
+        asked: Asked,
+        models: Iterable[str] | None,
+        extra: Mapping[str, Any] | None,
+    ) -> ChatRequest:
+        """Give what every round of a turn asks, but for the history.
+
+        Raises:
+            ConfigError: an attachment or tool_choice= cannot be used; Unsupported: the provider lacks something.
+            TypeError: *models* is no list of names.
+        """
+        names = self.models if models is None else check_models(models)
+        tools = toolbox.specs(self.policy.blocklist)
+        parameters = dict(asked.parameters)
+        if tools and self.policy.tool_choice is not None:
+            parameters.setdefault("tool_choice", self.policy.tool_choice)
+        check_choice(parameters.get("tool_choice"), tools)
+        if self.media is not None:
+            self.media.check([part for each in said for part in each.parts])
+        request = ChatRequest(
+            messages=tuple(said),
+            model=provider.asked_model(self.model, names),
+            models=names,
+            tools=tools,
+            parameters=parameters,
+            extra={**self.extra, **(extra or {})},
+            provider=provider.name,
+        )
+        if not self.fallback:  # else another provider may do what this one cannot
+            check_supported(provider.dialect, request)
+        return request
+
+    def provided(self) -> dict[str, Any]:
+        """Give the variables of open with those of the providers of variables, which are asked now.
+
+        Raises:
+            VariableInvalid: a provider of variables fails.
+        """
+        return gathered(self.base, *self.providers)
+
+
+def gathered(*sources: Mapping[str, Any] | Source) -> dict[str, Any]:
+    """Give the variables of *sources*, the last one first; what can be called is called.
+
+    Raises:
+        VariableInvalid: a call fails, or gives no mapping.
+    """
+    from promptstream.packs.providers import gathered as gather
+
+    return gather(sources)
+
+
+def split_variables(given: Sources | None) -> tuple[dict[str, Any], tuple[Source, ...]]:
+    """Give the plain variables of ``variables=``, and the callables that give further ones each turn.
+
+    Raises:
+        TypeError: something in it is neither a mapping nor callable.
+    """
+    each_of = [] if given is None else [given] if isinstance(given, Mapping) or callable(given) else list(given)
+    plain: dict[str, Any] = {}
+    providers: list[Source] = []
+    for each in each_of:
+        if isinstance(each, Mapping):
+            plain |= each
+        elif callable(each):
+            providers.append(each)
+        else:
+            raise TypeError(f"variables={each!r:.80}: give a dict, a callable that gives one, or a list of these.")
+    return plain, tuple(providers)
+
+
+def as_json(value: Any) -> tuple[dict[str, Any], str]:
+    """Give the variables that ``json=`` stands for (each field of an object, and ``input``), and its text.
+
+    Raises:
+        ConfigError: it cannot be written as JSON.
+    """
+    if attrs.has(type(value)):
+        value = attrs.asdict(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"json={value!r:.80} cannot be written as JSON: {error}") from None
+    fields = dict(value) if isinstance(value, Mapping) else {}
+    return {**fields, "input": text}, text
+
+
+@attrs.frozen(eq=False)
+class Asked:
+    """Hold the parameters of one turn, and how its answer is read."""
+
+    parameters: Mapping[str, Any]
+    reader: Callable[[str], Any] | None = None
+    demanded: bool = False
+    """True where an answer that cannot be read is an error: a schema was asked for."""
+
+    @classmethod
+    def of(cls, settings: Settings, given: Mapping[str, Any]) -> Asked:
+        """Read *given* over the settings; ``schema=`` may be a class, which the answer is then made into.
+
+        Raises:
+            TypeError, ValueError: a parameter is unknown or of the wrong type.
+            ConfigError: the schema is none, or the extra ``tools`` is not there to read it.
+        """
+        given, form = split_schema(given)
+        if form is None and given.get("schema") is None and given.get("response_format") is None:
+            form = settings.form
+        if form is None:
+            parameters = merge_parameters(settings.parameters, given)
+            schema = parameters.get("schema")
+            if schema is None:
+                return cls(parameters, Format.reader(parameters))
+            return cls(parameters, _validating(schema), True)
+        from promptstream.tools.schema import schema_of
+        from promptstream.tools.structure import structure
+
+        schema = schema_of(form)
+        check = _validating(schema)
+        parameters = merge_parameters(settings.parameters, {**given, "schema": schema})
+        return cls(parameters, lambda text: structure(check(text), form), True)
+
+
+def split_schema(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Give *parameters* without a ``schema`` that is a class, and that class or None."""
+    form = parameters.get("schema")
+    if form is None or isinstance(form, (Mapping, str, bytes, int, float, list, tuple)):
+        return dict(parameters), None
+    return {name: value for name, value in parameters.items() if name != "schema"}, form
+
+
+def _validating(schema: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Give what reads a text as JSON of *schema*, and raises ValueError with all that is wrong."""
+    from promptstream.tools.validation import validator
+
+    check = validator(dict(schema), "schema=")
+
+    def read(text: str) -> Any:
+        value = read_json(text)
+        if problems := check(value):
+            raise ValueError("; ".join(problems))
+        return value
+
+    return read
+
+
+def check_callable(name: str, given: Any) -> Any:
+    """Give *given* if it is None or can be called.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if given is not None and not callable(given):
+        raise TypeError(f"{name}={given!r:.80}: give a function.")
+    return given
+
+
+def combined(policy: ToolPolicy, given: ToolPolicy | Mapping[str, Any] | None) -> ToolPolicy:
+    """Give a pack's *policy* with what the caller gives over it.
+
+    Raises:
+        TypeError, ValueError: it is no policy.
+    """
+    if given is None or isinstance(given, ToolPolicy):
+        return given or policy
+    ToolPolicy.of(given)
+    return attrs.evolve(policy, **{name: value for name, value in given.items() if value is not None})
