@@ -681,3 +681,10 @@ def test_an_older_revision_is_refused_with_every_reason() -> None:
         "$.prompts.assistant.system",
         "$.prompts.assistant.system_template",
     }
+
+
+def test_wildcards_cannot_keep_a_load_busy() -> None:
+    """Many of them against many tools are refused, not worked off."""
+    tools = {f"t{n}": {"name": f"t{n}", "description": "d"} for n in range(3000)}
+    error = refused(with_prompt(tools=[f"t{n}*" for n in range(3000)]) | {"tools": tools})
+    assert error.problems == ("$.prompts.chat: the pack has too many tools and names that end in *",)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptstream.packs.finding import Findings, kind, shown, similar, step
 from promptstream.packs.shape import unknown
 from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import ToolSpec
+
+if TYPE_CHECKING:
+    from promptstream.packs.pack import Prompt
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _LONGEST_NAME = 64  # what OpenAI and Anthropic take
@@ -19,94 +22,97 @@ _HOSTING = ("mode", "client", "http", "timeout_ms")
 _CHOICES = ("auto", "required", "none")
 _ROUNDS, _CALLS = 5, 10
 """What a pack's ``tool_policy`` means where it says nothing (schema, ToolPolicy)."""
+_MOST_COMPARED = 1_000_000
+"""Names that those with a wildcard are held against, in the whole of a pack."""
 _SERVED = "mcp__"
 """Tools of MCP servers: a pack names them, and they are there once a server is."""
 
 
-def tools(raw: Any, findings: Findings) -> dict[str, ToolSpec]:
-    """Give the declared tools by their keys; what is wrong with one is a finding, without its sense a fatal one."""
-    made = {}
-    for name, given in raw.items() if isinstance(raw, dict) else ():
-        if findings.full() and findings.full(fatal=True):
-            break
-        path = step("$.tools", name)
-        if not isinstance(given, dict):
-            findings.add(path, f"must be an object, not {kind(given)}", fatal=True)
-            continue
-        made[name] = _tool(name, given, path, findings)
-    return made
+class Declared:
+    """Hold the tools of a pack while it is loaded, and read what its prompts say of them."""
 
+    def __init__(self, raw: Any, findings: Findings) -> None:
+        """Read the pack's ``tools``; what is wrong with one is a finding, fatal where no model can be told of it."""
+        self.tools: dict[str, ToolSpec] = {}
+        self._findings = findings
+        self._left = _MOST_COMPARED
+        for name, given in raw.items() if isinstance(raw, dict) else ():
+            if findings.full() and findings.full(fatal=True):
+                break
+            path = step("$.tools", name)
+            if isinstance(given, dict):
+                self.tools[name] = _tool(name, given, path, findings)
+            else:
+                findings.add(path, f"must be an object, not {kind(given)}", fatal=True)
 
-def chosen(raw: Mapping[str, Any], declared: Mapping[str, ToolSpec], path: str, findings: Findings) -> tuple[
-    dict[str, ToolSpec], tuple[str, ...]
-]:  # fmt: skip
-    """Give the tools that the prompt *raw* names, "lookup_*" being all that begin so, and the names as written."""
-    given = raw.get("tools")
-    found: dict[str, ToolSpec] = {}
-    names: dict[str, None] = {}
-    for place, name in enumerate(given if isinstance(given, list) else ()):
-        if not isinstance(name, str):
-            continue
-        here, matching = step(step(path, "tools"), place), _matching(name, declared)
-        found.update({each: declared[each] for each in matching})
-        if not matching and not (name.startswith(_SERVED) and name.endswith("*")) and not findings.full():
-            findings.add(here, f"the pack declares no tool {shown(name)}.{similar(name, declared)}")
-        if name in names:
-            findings.add(here, f"{shown(name)} is there more than once")
-        names[name] = None
-    return found, tuple(names)
+    def chosen(self, raw: Mapping[str, Any], path: str) -> tuple[dict[str, ToolSpec], tuple[str, ...]]:
+        """Give the tools that the prompt *raw* names, "lookup_*" being all that begin so, and the names as written."""
+        given = raw.get("tools")
+        found: dict[str, ToolSpec] = {}
+        names: dict[str, None] = {}
+        for place, name in enumerate(given if isinstance(given, list) else ()):
+            if not isinstance(name, str):
+                continue
+            here, matching = step(step(path, "tools"), place), self._matching(name, path)
+            found.update({each: self.tools[each] for each in matching})
+            if not matching and not (name.startswith(_SERVED) and name.endswith("*")):
+                self._undeclared(name, here)
+            if name in names:
+                self._findings.add(here, f"{shown(name)} is there more than once")
+            names[name] = None
+        return found, tuple(names)
 
+    def policy(self, raw: Any, path: str) -> ToolPolicy:
+        """Give the policy that a ``tool_policy`` of the right shape means, ToolPolicy() where there is none."""
+        if not isinstance(raw, dict):
+            return ToolPolicy()
+        findings, choice, given = self._findings, raw.get("tool_choice"), raw.get("blocklist")
+        if isinstance(choice, str) and choice not in _CHOICES:
+            here, known = step(path, "tool_choice"), ", ".join(_CHOICES)
+            if choice in self.tools:
+                findings.add(here, f"a tool's name is read, though no schema has it; it has {known}")
+            else:
+                findings.add(here, f"{shown(choice)} is none of {known}.{similar(choice, _CHOICES)}", fatal=True)
+        blocked: dict[str, None] = {}
+        for place, name in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(name, str):
+                matching = self._matching(name, path)
+                if not matching and not name.startswith(_SERVED):
+                    self._undeclared(name, step(step(path, "blocklist"), place))
+                blocked.update(dict.fromkeys(matching or (name,)))  # one that is not declared may be bound in code
+        if findings.fatal:
+            return ToolPolicy()
+        return ToolPolicy(
+            tool_choice=choice,
+            max_rounds=int(raw.get("max_rounds") or _ROUNDS),
+            max_tool_calls_per_turn=int(raw.get("max_tool_calls_per_turn") or _CALLS),
+            blocklist=tuple(blocked),
+        )
 
-def policy(raw: Any, declared: Mapping[str, ToolSpec], path: str, findings: Findings) -> ToolPolicy:
-    """Give the policy that a ``tool_policy`` of the right shape means, ToolPolicy() where there is none."""
-    if not isinstance(raw, dict):
-        return ToolPolicy()
-    choice, blocked = raw.get("tool_choice"), raw.get("blocklist")
-    if isinstance(choice, str) and choice not in _CHOICES:
-        here = step(path, "tool_choice")
-        if choice in declared:
-            findings.add(here, f"a tool's name is read, though no schema has it; it has {', '.join(_CHOICES)}")
-        else:
-            findings.add(here, f"{shown(choice)} is none of {', '.join(_CHOICES)}.{similar(choice, _CHOICES)}",
-                         fatal=True)  # fmt: skip
-    for place, name in enumerate(blocked if isinstance(blocked, list) else ()):
-        if isinstance(name, str) and not _matching(name, declared) and not name.startswith(_SERVED):
-            here = step(step(path, "blocklist"), place)
-            findings.add(here, f"the pack declares no tool {shown(name)}.{similar(name, declared)}")
-    if findings.fatal:
-        return ToolPolicy()
-    return ToolPolicy(
-        tool_choice=choice,
-        max_rounds=int(raw.get("max_rounds") or _ROUNDS),
-        max_tool_calls_per_turn=int(raw.get("max_tool_calls_per_turn") or _CALLS),
-        blocklist=_spelt(blocked or (), declared),
-    )
+    def find_unused(self, raw: Mapping[str, Any], prompts: Iterable[Prompt]) -> None:
+        """Add the tools that no prompt and no composition of the pack *raw* names."""
+        used: set[str] = set()
+        for prompt in prompts:
+            used |= prompt.tools.keys()
+        if raw.get("compositions"):
+            used |= set(_words(raw["compositions"]))
+        for name in self.tools:
+            if name not in used:
+                self._findings.add(step("$.tools", name), 'no prompt uses it; name it in a prompt\'s "tools"')
 
+    def _matching(self, name: str, path: str) -> tuple[str, ...]:
+        if not name.endswith("*"):
+            return (name,) if name in self.tools else ()
+        if self._left <= 0:
+            return ()
+        self._left -= len(self.tools)
+        if self._left <= 0:
+            self._findings.add(path, "the pack has too many tools and names that end in *", fatal=True)
+        return tuple(each for each in self.tools if each.startswith(name[:-1]))
 
-def unused(raw: Any, declared: Mapping[str, ToolSpec], prompts: Iterable[Any], findings: Findings) -> None:
-    """Add the declared tools that no prompt and no composition of the pack *raw* names."""
-    used: set[str] = set()
-    for prompt in prompts:
-        used |= prompt.tools.keys()
-    if raw.get("compositions"):
-        used |= set(_words(raw["compositions"]))
-    for name in declared:
-        if name not in used:
-            findings.add(step("$.tools", name), 'no prompt uses it; name it in a prompt\'s "tools"')
-
-
-def _matching(name: str, declared: Mapping[str, ToolSpec]) -> tuple[str, ...]:
-    if name.endswith("*"):
-        return tuple(each for each in declared if each.startswith(name[:-1]))
-    return (name,) if name in declared else ()
-
-
-def _spelt(names: Iterable[str], declared: Mapping[str, ToolSpec]) -> tuple[str, ...]:
-    """Give *names* with those that end in * resolved; one that is not declared stays, for code may bind it."""
-    spelt: dict[str, None] = {}
-    for name in names:
-        spelt.update(dict.fromkeys(_matching(name, declared) or (name,)))
-    return tuple(spelt)
+    def _undeclared(self, name: str, path: str) -> None:
+        if not self._findings.full():
+            self._findings.add(path, f"the pack declares no tool {shown(name)}.{similar(name, self.tools)}")
 
 
 def _words(value: Any) -> Iterable[str]:
@@ -122,7 +128,8 @@ def _tool(name: str, given: Mapping[str, Any], path: str, findings: Findings) ->
     for key in given:
         if key in _HOSTING:
             words = "is a hosting concern; the program says how a tool is run: bind it in code"
-            findings.add(step(path, key), words)
+            reader = ", such as by promptstream.tools.http_tools(pack, allow=[...])" if key == "http" else ""
+            findings.add(step(path, key), words + reader)
         elif key not in _KNOWN:
             unknown(key, _KNOWN, step(path, key), findings)
     called = given.get("name")

@@ -5,7 +5,6 @@ They are kept for others to use and run by nobody here, so that nothing that is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from promptstream.packs.shape import FLAG, TEXT, TEXTS, Shape, measure
 
 _NUMBER = Shape("number")
 _AT_LEAST_ONE = Shape("whole number", low=1)
-_METRIC_NAME = (re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*"), "letters, digits, _ and :, not starting with a digit")
+_METRIC_NAME = (r"[a-zA-Z_:][a-zA-Z0-9_:]*", "letters, digits, _ and :, not starting with a digit")
 _TRIGGERS = ("every_turn", "on_session_complete", "sample_turns", "sample_sessions", "on_conversation_complete",
              "on_workflow_step")  # fmt: skip
 _METRIC = Shape(
@@ -103,7 +102,7 @@ _COMPOSITION = Shape(
         "engine": Shape("object"),
     },
 )
-_STEP_NAME = (re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*"), "letters, digits and _, not starting with a digit")
+_STEP_NAME = (r"[a-zA-Z_][a-zA-Z0-9_]*", "letters, digits and _, not starting with a digit")
 _MODIFIERS = Shape(
     "object",
     open=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptstream.errors import VariableInvalid
 from promptstream.packs import schema
@@ -14,6 +14,9 @@ from promptstream.packs.template import Fragments, Template
 from promptstream.packs.variables import Variable
 from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import ToolSpec
+
+if TYPE_CHECKING:
+    from promptstream.packs.declared import Declared
 
 _MOST = 50
 # What a runtime gives of itself, so that no pack declares it.
@@ -38,18 +41,24 @@ def build(raw: Mapping[str, Any], path: Any, findings: Findings) -> Pack | None:
     if findings.fatal:
         return None
     _doubt(prompts, library, findings)
-    if loader.tools:
-        from promptstream.packs import declared
-
-        declared.unused(raw, loader.tools, prompts.values(), findings)
+    if loader.declared is not None:
+        loader.declared.find_unused(raw, prompts.values())
     provider = raw.get("provider") or {}
-    known = {key: raw[key] for key in ("id", "name", "version") if isinstance(raw.get(key), str)}
     hint = {"name": provider} if isinstance(provider, str) else {key: provider.get(key) for key in ("name", "model")}
-    parts = {key: raw[key] for key in ("workflow", "agents") if isinstance(raw.get(key), dict)}
-    parts |= {key: raw[key] for key in ("metadata", "compositions") if isinstance(raw.get(key), dict)}
-    parts |= {key: tuple(raw[key]) for key in ("evals", "skills") if isinstance(raw.get(key), list)}
-    return Pack(path, prompts, library.texts, provider=PackProvider(**hint), tools=loader.tools, raw=raw,
-                findings=findings.all, **parts, **known)  # fmt: skip
+    known = {key: raw[key] for key in ("id", "name", "version") if isinstance(raw.get(key), str)}
+    objects = ("workflow", "agents", "metadata", "compositions")
+    known |= {key: raw[key] for key in objects if isinstance(raw.get(key), dict)}
+    known |= {key: tuple(raw[key]) for key in ("evals", "skills") if isinstance(raw.get(key), list)}
+    return Pack(
+        path,
+        prompts,
+        library.texts,
+        provider=PackProvider(**hint),
+        tools={} if loader.declared is None else loader.declared.tools,
+        raw=raw,
+        findings=findings.all,
+        **known,
+    )
 
 
 def parameters(given: Any) -> dict[str, Any]:
@@ -68,11 +77,9 @@ class _Loader:
     def __init__(self, raw: Mapping[str, Any], library: Fragments, findings: Findings) -> None:
         self._library = library
         self._findings = findings
-        self.tools: dict[str, ToolSpec] = {}
+        self.declared: Declared | None = None
         if raw.get("tools"):
-            from promptstream.packs import declared
-
-            self.tools = declared.tools(raw["tools"], findings)
+            self.declared = self._declare(raw["tools"])
 
     def prompt(self, name: str, body: Mapping[str, Any]) -> Prompt | None:
         """Read every part of a prompt, so that all that is wrong is told; None where it is of no use."""
@@ -106,11 +113,14 @@ class _Loader:
     def _rules(self, body: Mapping[str, Any], path: str) -> tuple[dict[str, ToolSpec], tuple[str, ...], ToolPolicy]:
         if not body.get("tools") and body.get("tool_policy") is None:
             return {}, (), ToolPolicy()
-        from promptstream.packs import declared
+        declared = self.declared or self._declare(None)
+        named, names = declared.chosen(body, path)
+        return named, names, declared.policy(body.get("tool_policy"), step(path, "tool_policy"))
 
-        named, names = declared.chosen(body, self.tools, path, self._findings)
-        policy = declared.policy(body.get("tool_policy"), self.tools, step(path, "tool_policy"), self._findings)
-        return named, names, policy
+    def _declare(self, raw: Any) -> Declared:
+        from promptstream.packs.declared import Declared  # a pack without tools needs none of it
+
+        return Declared(raw, self._findings)
 
     def _validators(self, body: Mapping[str, Any], path: str) -> Any:
         raw = body.get("validators")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Part
 
 _MEBIBYTE = 1024 * 1024
-_TYPE = (re.compile(r"[a-z0-9_]+"), "lower-case letters, digits and _")
+_TYPE = (r"[a-z0-9_]+", "lower-case letters, digits and _")
 _AT_LEAST_ONE = Shape("whole number", low=1, fatal=True)
 _TYPES = Shape("array", each=Shape("string", form=_TYPE, fatal=True), fatal=True)
 _FORMATS = Shape("array", each=Shape("string", fatal=True), fatal=True)

@@ -34,20 +34,20 @@ _FORBIDDEN = frozenset(
 )
 _FORBIDDEN |= {"apikey", "key", "keys", "token", "accesstoken", "secret", "credential", "credentials", "authorization"}
 
-_ID = (re.compile(r"[a-z][a-z0-9-]{0,99}"), "lower-case letters, digits and hyphens, starting with a letter")
-_PROMPT_ID = (re.compile(r"[a-z][a-z0-9_-]*"), "lower-case letters, digits, _ and -, starting with a letter")
+_ID = (r"[a-z][a-z0-9-]{0,99}", "lower-case letters, digits and hyphens, starting with a letter")
+_PROMPT_ID = (r"[a-z][a-z0-9_-]*", "lower-case letters, digits, _ and -, starting with a letter")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Semantic Versioning 2.0.0, section 2 and 9 to 10: no number but 0 begins with one.
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _VERSION = (
-    re.compile(
+    (
         rf"v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
         rf"(?:-(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
         r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?"
     ),
     "a semantic version such as 1.0.0",
 )
-_LANGUAGE = (re.compile(r"[a-z]{2}"), "two lower-case letters such as en")
+_LANGUAGE = (r"[a-z]{2}", "two lower-case letters such as en")
 _SHARE = Shape("number", low=0)
 
 _PARAMETERS = {

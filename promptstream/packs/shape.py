@@ -44,8 +44,8 @@ class Shape:
     low: float | None = attrs.field(default=None, kw_only=True)
     high: float | None = attrs.field(default=None, kw_only=True)
     choices: tuple[str, ...] = attrs.field(default=(), kw_only=True)
-    form: tuple[re.Pattern[str], str] | None = attrs.field(default=None, kw_only=True)
-    """A pattern that the whole of a string should match, and its meaning in words."""
+    form: tuple[str, str] | None = attrs.field(default=None, kw_only=True)
+    """A pattern that the whole of a string should match, compiled on first use, and its meaning in words."""
     null: bool = attrs.field(default=False, kw_only=True)
     """It may be null."""
 
@@ -61,7 +61,7 @@ def measure(value: Any, shape: Shape, path: str, findings: Findings) -> None:
     if problem:
         findings.add(path, problem, fatal=shape.fatal)
         return
-    if shape.form and not shape.form[0].fullmatch(value):
+    if shape.form and not re.fullmatch(shape.form[0], value):
         findings.add(path, f"should be {shape.form[1]}, not {shown(value)}")
     if isinstance(value, dict):
         _object(value, shape, path, findings)

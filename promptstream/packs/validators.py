@@ -86,6 +86,10 @@ class Validator:
         return None if self._judge is None else self._judge(text, last)
 
 
+MOST = 100
+"""Validators of one prompt: each may take milliseconds to be read, and looks at every answer."""
+
+
 def parse_validators(raw: Any, path: str, findings: Findings) -> tuple[Validator, ...]:
     """Read the ``validators`` of a prompt, which stand at *path*, and add what is wrong with them to *findings*.
 
@@ -98,7 +102,9 @@ def parse_validators(raw: Any, path: str, findings: Findings) -> tuple[Validator
         findings.add(path, f"must be an array, not {kind(raw)}", fatal=True)
         return ()
     parsed = []
-    for place, each in enumerate(raw):
+    if len(raw) > MOST:
+        findings.add(path, f"has {len(raw)} validators; {MOST} are enough for any prompt", fatal=True)
+    for place, each in enumerate(raw[:MOST]):
         here = step(path, place)
         if findings.full(fatal=True):
             break
