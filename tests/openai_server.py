@@ -33,9 +33,9 @@ def basic(more: dict[str, str]) -> dict[str, str]:
 
 @attrs.frozen(eq=False)
 class Answer:
-    """Script one answer: its text deltas; an Event among them holds the rest back until it is set."""
+    """Script one answer: its deltas, texts or dicts; an Event among them holds the rest back until it is set."""
 
-    pieces: tuple[str | threading.Event, ...] = attrs.field(
+    pieces: tuple[str | dict[str, Any] | threading.Event, ...] = attrs.field(
         converter=lambda each: (each,) if isinstance(each, str) else tuple(each)
     )
     finish: str | None = "stop"
@@ -44,12 +44,21 @@ class Answer:
     """Anything else answers with an error whose message is the text."""
 
 
+def calling(*calls: tuple[str, str, str], text: str = "") -> Answer:
+    """Give an answer that calls tools: the id, name and arguments, as JSON, of each."""
+    pieces: list[str | dict[str, Any]] = [text] if text else []
+    for index, (id, name, arguments) in enumerate(calls):
+        function = {"name": name, "arguments": arguments}
+        pieces.append({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]})
+    return Answer(pieces, finish="tool_calls")
+
+
 class OpenAIServer(ThreadingHTTPServer):
     """Play *answers* in order, the last one again and again. A context manager."""
 
     daemon_threads = True
 
-    def __init__(self, *answers: str | Iterable[str | threading.Event] | Answer) -> None:
+    def __init__(self, *answers: str | Iterable[str | dict[str, Any] | threading.Event] | Answer) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = [each if isinstance(each, Answer) else Answer(each) for each in answers]
         self.requests: list[dict[str, Any]] = []
@@ -113,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         for piece in answer.pieces:
             if isinstance(piece, str):
                 self._event(_chunk(model, {"content": piece}))
+            elif isinstance(piece, dict):
+                self._event(_chunk(model, piece))
             elif not self._wait(piece):
                 self.server.hung_up.set()
                 return

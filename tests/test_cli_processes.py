@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from time import monotonic
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from openai_server import PATIENCE, Answer, OpenAIServer
+from terminals import POSIX, PROGRAM, read_until, started, terminal
 
-PROGRAM = [sys.executable, "-m", "promptstream"]
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
-
-
-@contextmanager
-def started(server: OpenAIServer, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the command line against *server*, and end it with the test."""
-    options = {"env": server.environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    options.setdefault("stdin", subprocess.DEVNULL)
-    with subprocess.Popen([*PROGRAM, *arguments], **options) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def read_until(source: int, wanted: str) -> str:
-    """Read from a descriptor until *wanted* has come, and give all that came."""
-    seen, end = b"", monotonic() + PATIENCE
-    while wanted.encode() not in seen:
-        if not select.select([source], [], [], max(0.0, end - monotonic()))[0]:
-            pytest.fail(f"{wanted!r} did not come; there was {seen!r}")
-        try:
-            piece = os.read(source, 4096)
-        except OSError:  # a terminal whose other side is closed
-            piece = b""
-        if not piece:
-            pytest.fail(f"{wanted!r} did not come before the end; there was {seen!r}")
-        seen += piece
-    return seen.decode()
+pytestmark = POSIX
 
 
 # Pipes
@@ -197,22 +165,6 @@ def test_ctrl_c_ends_the_events_with_an_error() -> None:
 
 
 # A terminal
-
-
-@contextmanager
-def terminal(server: OpenAIServer, *arguments: str, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run the command line on a terminal, and give it with the descriptor of the person's side."""
-    person, program = os.openpty()
-    try:
-        streams = {"stdin": program, "stdout": program, "stderr": program, **options}
-        with started(server, *arguments, env=server.environment(TERM="xterm"), **streams) as child:
-            os.close(program)
-            program = -1
-            yield child, person
-    finally:
-        os.close(person)
-        if program >= 0:
-            os.close(program)
 
 
 def test_a_terminal_shows_who_answers_and_strips_what_steers_it() -> None:

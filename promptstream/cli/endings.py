@@ -10,10 +10,11 @@ import click
 
 from promptstream.cli.render import write_event
 from promptstream.cli.terminal import prepare, tell
-from promptstream.errors import PromptStreamError
+from promptstream.errors import ApprovalPending, PromptStreamError
 
 FAILED = 1
 BROKEN_OFF = 3
+WAITING = 4
 INTERRUPTED = 130
 NO_READER = 141
 
@@ -23,6 +24,7 @@ Exit codes:
   1    an error of setup, pack or provider; no text came
   2    wrong usage
   3    the answer broke off after some of its text
+  4    calls of tools wait for a decision
   130  stopped by Ctrl-C
   141  whoever read standard output went away
 """
@@ -30,6 +32,8 @@ Exit codes:
 
 def exit_code(error: PromptStreamError) -> int:
     """Give the exit code for *error*: whether some text came makes the difference."""
+    if isinstance(error, ApprovalPending):
+        return WAITING
     return BROKEN_OFF if error.response is not None and error.response.text else FAILED
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Literal
 
 # C0 except \n and \t, DEL, C1, and the characters that reorder what is read (Unicode's "Trojan Source").
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+_UNUSUAL = re.compile("[^\n -~]+")
 
 _Kind = Literal["escape", "csi", "string"]
 # As single characters (C1) and after an escape: CSI; and DCS, SOS, OSC, PM and APC, which hold a string.
@@ -98,3 +101,12 @@ def clean(text: str) -> str:
     """Give a whole *text* without control sequences and control characters."""
     sanitiser = Sanitiser()
     return sanitiser.feed(text) + sanitiser.flush()
+
+
+def visible(text: str) -> str:
+    """Give *text* with all that does not show, newlines apart, as the escapes of JSON: nothing can hide in it."""
+    return _UNUSUAL.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in found[0]])

@@ -33,6 +33,41 @@ def is_terminal(stream: object) -> bool:
     return isinstance(stream, io.TextIOBase) and not stream.closed and stream.isatty()
 
 
+def read_line(prompt: str, *, editing: bool, prefill: str = "") -> str:
+    """Give the next line of standard input without its end, after *prompt* on standard error.
+
+    Where the line can be edited, *prompt* stands on standard output, and *prefill* is there to be changed.
+
+    Raises:
+        EOFError: there is none.
+        KeyboardInterrupt: Ctrl-C was pressed instead.
+    """
+    if editing:
+        return _edited(prompt, prefill)
+    if prompt and sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
+    line = sys.stdin.readline() if sys.stdin is not None else ""
+    if not line:
+        raise EOFError
+    return line.rstrip("\r\n")
+
+
+def _edited(prompt: str, prefill: str) -> str:
+    try:
+        import readline  # input() edits lines and remembers them where it is loaded
+    except ImportError:
+        return input(prompt)
+    if not prefill:
+        return input(prompt)
+    readline.set_startup_hook(lambda: readline.insert_text(prefill))
+    try:
+        return input(prompt)
+    finally:
+        readline.set_startup_hook()
+
+
 def write(text: str) -> None:
     """Write *text* to standard output at once, as it is.
 

@@ -138,6 +138,12 @@ class ToolCall:
     """None, or why the call cannot run."""
     metadata: Mapping[str, Any] | None = None
 
+    def __str__(self) -> str:
+        """Give the call as a person reads it: ``look_up(city='Oslo')``, whole."""
+        if self.arguments is None:
+            return f"{self.name}({self.raw_arguments})"
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+
 
 @attrs.frozen
 class ToolResult:

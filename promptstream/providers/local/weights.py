@@ -21,6 +21,7 @@ from typing import IO
 import attrs
 
 from promptstream.errors import ConfigError
+from promptstream.values.folders import user_folder
 
 Progress = Callable[[int, int], None]
 
@@ -152,18 +153,9 @@ def _whole(file: Path, weights: Weights) -> bool:
 def _cache() -> Path:
     override = os.environ.get(CACHE_VARIABLE)
     try:
-        if override:
-            return Path(override).expanduser()
-        if sys.platform == "win32":
-            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            xdg = os.environ.get("XDG_CACHE_HOME", "")
-            base = xdg if os.path.isabs(xdg) else Path.home() / ".cache"
+        return Path(override).expanduser() if override else user_folder("cache")
     except RuntimeError:
         raise ConfigError(f"This user has no home folder. Set {CACHE_VARIABLE} to a writable folder.") from None
-    return Path(base) / "promptstream"
 
 
 @attrs.define(eq=False)

@@ -1,0 +1,126 @@
+"""A message in, its answer on standard output, with all that the tools it calls need from a person on the way."""
+
+from __future__ import annotations
+
+import shlex
+
+import attrs
+import click
+
+from promptstream.cli.asking import Person, clipped, decide, told
+from promptstream.cli.endings import INTERRUPTED, WAITING
+from promptstream.cli.flags import Flags
+from promptstream.cli.keeping import title
+from promptstream.cli.render import ToolLines, show_events, show_text, tell_ending
+from promptstream.cli.terminal import tell
+from promptstream.conversation import Conversation
+from promptstream.errors import ApprovalPending, PromptStreamError
+from promptstream.stream import Stream
+
+
+class Undecided(click.exceptions.Exit):
+    """Leave, for calls wait that nobody here decides about; which, has been told."""
+
+
+@attrs.define(eq=False)
+class Talk:
+    """Hold a conversation, and who decides about the calls of its tools. A context manager: it closes both."""
+
+    conv: Conversation
+    flags: Flags
+    person: Person | None = None
+    """None where nobody can be asked."""
+    runnable: frozenset[str] = frozenset()
+    """The names of the tools with code here."""
+    lasting: bool = False
+    """True where a call that is left undecided is asked about again, as in a chat at a terminal."""
+    _lines: ToolLines = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._lines = ToolLines(asks=self.person is not None and not self.flags.yes)
+
+    def answer(self, message: str | None, label: str = "") -> None:
+        """Stream the answer to *message*, or go on from where it was left, until no call of a tool waits.
+
+        Raises:
+            PromptStreamError: it is not whole.
+            Undecided: calls wait, and stay pending.
+            KeyboardInterrupt: Ctrl-C was pressed; the conversation keeps what had come.
+            BrokenPipeError: nobody reads it.
+        """
+        conv = self.conv
+        if message is None:
+            self._decide()
+            stream = conv.resume()
+        else:
+            try:
+                stream = conv.stream(message)
+            except ApprovalPending:  # calls that an earlier turn left
+                self._decide()
+                self._show(conv.resume(), label)
+                self._settle(label)
+                stream = conv.stream(message)
+            if self.flags.kept is not None and not conv.messages:
+                conv.metadata["title"] = title(message)
+        self._show(stream, label)
+        self._settle(label)
+
+    def _settle(self, label: str) -> None:
+        while self.conv.pending:
+            self._decide()
+            self._show(self.conv.resume(), label)
+
+    def _show(self, stream: Stream, label: str) -> None:
+        try:
+            if self.flags.events:
+                show_events(stream)
+            else:
+                show_text(stream, self._lines, label)
+        except (PromptStreamError, KeyboardInterrupt):
+            tell_ending(stream.response, stats=self.flags.stats)
+            raise
+        tell_ending(stream.response, stats=self.flags.stats)
+
+    def _decide(self) -> None:
+        """Have every pending call decided; what is decided is kept at once."""
+        calls = self.conv.pending
+        self._lines.begin(calls)
+        for call in calls:
+            runnable = call.name in self.runnable
+            if self.flags.yes and runnable:
+                tell(f"→ {clipped(told(call))}", dim=True)
+                self.conv.approve(call.id)
+                continue
+            if self.person is None:
+                continue
+            try:
+                if not decide(self.conv, call, self.person, runnable=runnable):
+                    self._lines.silence(call.id)
+            except (KeyboardInterrupt, EOFError) as left:
+                tell("")
+                raise self._undecided(INTERRUPTED if isinstance(left, KeyboardInterrupt) else WAITING) from None
+        if self.conv.pending:
+            raise self._undecided(WAITING)
+
+    def _undecided(self, code: int) -> Undecided:
+        waiting = "; ".join(clipped(told(call)) for call in self.conv.pending)
+        name = self.flags.kept
+        if self.lasting:
+            tell(f"[not decided: {waiting}; you are asked again with your next line]", dim=True)
+        elif name is None:
+            tell(
+                f"Calls wait for a decision: {waiting}. At a terminal you are asked; --save NAME keeps them until then."
+            )
+        else:
+            files = "".join(f" --tools {shlex.quote(file)}" for file in self.flags.tools)
+            tell(
+                f"Calls wait for a decision: {waiting}. They are kept; decide them at a terminal by: "
+                f"promptstream chat --resume {shlex.quote(name)}{files}"
+            )
+        return Undecided(code)
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.conv.close()
