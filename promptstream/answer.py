@@ -161,8 +161,7 @@ class Answer:
         Raises:
             AnswerInvalid: it is not what was demanded.
         """
-        message = self.message
-        if self.reader is None or message.tool_calls or self.ends_on_calls:
+        if self.reader is None or self.ends_on_calls or (message := self.message).tool_calls:
             return
         try:
             self.parsed = self.reader(message.text)

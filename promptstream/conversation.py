@@ -157,7 +157,7 @@ class Conversation:
         options: dict[str, Any] = {"models": None, "variables": variables, "timeout": timeout, "cancel": cancel}
         options |= {"on_error": on_error, "extra": extra, "parameters": parameters}
         self._look()
-        if not self._ledger.pending and not self._unanswered:
+        if not self._ledger.unanswered:
             raise StateError("There is nothing to resume: no call is pending, and the last turn was answered.")
         return self._stream(None, (), None, resuming=True, **options)
 
@@ -234,7 +234,7 @@ class Conversation:
     def _said(self, message: Said | None, attachments: Iterable[Attachment], resuming: bool) -> tuple[Message, ...]:
         """Give the turn's new message as a tuple of one, or of none."""
         if message is None and not attachments:
-            if not resuming and not self._ledger.pending and not self._unanswered:
+            if not resuming and not self._ledger.unanswered:
                 raise ConfigError("There is nothing to answer: give a message.")
             return ()
         return (user_message(message, attachments),)
@@ -245,11 +245,6 @@ class Conversation:
             self._claim.check()
             if self._ledger.pending and self._claim.running is None:
                 self._ledger.refresh()
-
-    @property
-    def _unanswered(self) -> bool:
-        messages = self._ledger.messages
-        return bool(messages) and messages[-1].role != "assistant"
 
     @property
     def _own(self) -> Mapping[str, Any]:

@@ -217,6 +217,11 @@ class Ledger:
         return fork
 
     @property
+    def unanswered(self) -> bool:
+        """True where the model has the word: calls are pending, or a message or results have no answer yet."""
+        return bool(self.pending) or (bool(self.messages) and self.messages[-1].role != "assistant")
+
+    @property
     def stored(self) -> bool:
         """True where there is a store."""
         return self._store is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from promptstream.answer import Answer, Outcome
+from promptstream.errors import StateError
 from promptstream.history import answered
 from promptstream.ledger import Ledger, tool_message
 from promptstream.tools.approval import Pending
@@ -53,6 +54,7 @@ class Rounds:
 
         Raises:
             ApprovalPending: calls wait, which another process may have left.
+            StateError: there is nothing left to answer; another turn has done it.
             PromptStreamError: the store cannot be read or written, or the prompt not be rendered.
         """
         if self.ledger.refresh():
@@ -61,6 +63,8 @@ class Rounds:
                 "that was only here is lost."
             )
         self.ledger.pending.check(resuming)
+        if not self.said and not self.ledger.unanswered:
+            raise StateError("There is nothing left to answer: another turn has done it since this one was asked for.")
         self.ledger.flush()
         system = self.system()
         return self._steps(answer, Message("system", system) if system else None)
@@ -71,14 +75,15 @@ class Rounds:
         else:
             self._base = [*self.ledger.messages, *self.said]
         pauses = 0
+        begun: Message | None = None
         while True:
-            yield self._asked(answer, system)
+            yield self._asked(answer, system, begun)
             message = answer.message
             if answer.paused and pauses < MAX_PAUSES - 1:
-                pauses += 1
+                pauses, begun = pauses + 1, attrs.evolve(message, finish_reason=None)
                 answer.next_round()
                 continue
-            pauses = 0
+            pauses, begun = 0, None
             if self.loop is None or not message.tool_calls or answer.finish_reason in _VOIDED:
                 return
             yield from self._run(answer, message, self.loop)
@@ -87,13 +92,12 @@ class Rounds:
                 return
             answer.next_round()
 
-    def _asked(self, answer: Answer, system: Message | None) -> ChatRequest:
-        """Give the request of the next round."""
+    def _asked(self, answer: Answer, system: Message | None, begun: Message | None) -> ChatRequest:
+        """Give the request of the next round; *begun* is the message that the provider paused in."""
         request = self.request
-        begun = answer.message
         messages = answered([*self._base, *answer.messages])
-        if begun.parts:  # the provider paused in it
-            messages.append(attrs.evolve(begun, finish_reason=None))
+        if begun is not None:
+            messages.append(begun)
         if self.truncation is not None:
             messages = self._fitted(answer, system, messages)
         if answer.messages:  # a tool has been called by now, as was required

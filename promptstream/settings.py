@@ -105,6 +105,8 @@ def gathered(*sources: Mapping[str, Any] | Source) -> dict[str, Any]:
     Raises:
         VariableInvalid: a call fails, or gives no mapping.
     """
+    if not any(sources):  # callables are true: there is nothing to ask or to give
+        return {}
     from promptstream.packs.providers import gathered as gather
 
     return gather(sources)

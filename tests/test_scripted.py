@@ -226,3 +226,14 @@ def test_a_script_does_what_its_capabilities_say():
     """Capabilities are a set of words; text completions and models are none of them."""
     words = {"streaming", "tools", "reasoning", "images", "documents", "json_schema"}
     assert providers.Scripted().capabilities == words
+
+
+def test_a_call_in_a_script_comes_as_a_wire_would_give_it():
+    """A ToolCall is a step: one whole call, with its arguments as text too, and the turn ends to have tools run."""
+    scripted = providers.Scripted(
+        [["Hm. ", ToolCall("1", "add", {"a": "é"})], [ToolCall("2", "add", None, "{", "cut")]]
+    )
+    text, made, done = scripted.stream("a")
+    assert (text.text, done.finish_reason) == ("Hm. ", "tool_calls")
+    assert made == Chunk(ChunkType.TOOL_CALL, tool_call=ToolCall("1", "add", {"a": "é"}, '{"a": "é"}'))
+    assert scripted.send("b").tool_calls == (ToolCall("2", "add", None, "{", "cut"),)

@@ -50,6 +50,7 @@ def test_a_class_as_schema_gives_an_object(text):
     conv = talk(list(text))
     response = conv.send("Where?", schema=City)
     assert response.parsed == City("Paris", 2_000_000, ["Seine"])
+    assert response.to_dict()["parsed"] == json.loads(WHOLE)
     sent = conv.provider.dialect.requests[0].parameters["schema"]
     assert (sent["type"], sorted(sent["properties"])) == ("object", ["name", "people", "rivers"])
 

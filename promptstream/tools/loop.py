@@ -15,6 +15,7 @@ import attrs
 from promptstream.errors import Cancelled, ConfigError, ToolArguments, ToolError, ToolLoopLimit, ToolNotFound
 from promptstream.tools.approval import Denied, Held, edited, refusal
 from promptstream.tools.context import ToolContext
+from promptstream.tools.result import encode_result
 from promptstream.values.message import ToolCall, ToolResult
 from promptstream.values.names import nearest
 from promptstream.values.policy import ToolPolicy
@@ -222,6 +223,9 @@ class Loop:
                     self._run_one(job, watch, token)
             else:
                 self._run_all(ready, watch, token)
+        except Cancelled:
+            watch.check()  # says why, where the tool was told so by its token: the turn's time may have run out
+            raise
         finally:
             forget()
         watch.check()
@@ -239,11 +243,11 @@ class Loop:
         except Cancelled:
             raise
         except ToolError as error:  # its text is meant for the model
-            job.result = ToolResult(call.id, call.name, str(error), True)
+            job.result = ToolResult(call.id, call.name, encode_result(_said(error)), True)
         except Exception as error:
             # The type alone: the text of any error may hold what a model must not see (fault 57).
             job.result = ToolResult(call.id, call.name, f"The tool failed: {type(error).__name__}.", True)
-            self.warnings.append(f"The tool {call.name!r:.80} failed: {type(error).__name__}: {error}")
+            self.warnings.append(f"The tool {call.name!r:.80} failed: {type(error).__name__}: {_said(error)}")
 
     def _run_all(self, ready: Sequence[Job], watch: Watch, token: CancelToken) -> None:
         """Run *ready* in threads, and wait for all of them: a call that runs cannot be taken back."""
@@ -278,6 +282,13 @@ class Loop:
         raised = _first([_ended(done, token) for _ in ready])
         if raised is not None:
             raise raised
+
+
+def _said(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # somebody else's class
+        return f"(its text cannot be had: {type(another).__name__})"
 
 
 def _ended(done: queue.SimpleQueue[BaseException | None], token: CancelToken) -> BaseException | None:

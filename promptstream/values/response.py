@@ -27,6 +27,16 @@ def _count(value: int | None) -> str:
     return "unknown" if value is None else str(value)
 
 
+def _plain(parsed: Any) -> Any:
+    if attrs.has(type(parsed)):
+        return attrs.asdict(parsed)
+    if hasattr(parsed, "__dataclass_fields__"):
+        from dataclasses import asdict
+
+        return asdict(parsed)
+    return [_plain(each) for each in parsed] if isinstance(parsed, list) else parsed
+
+
 @attrs.frozen
 class Response:
     """Hold an answer; of a stream that failed or was stopped, what came of it (``complete`` is False)."""
@@ -100,8 +110,9 @@ class Response:
         }.get(self.finish_reason, str(self.finish_reason))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a JSON-safe dict that :meth:`from_dict` reads back without loss."""
+        """Give a JSON-safe dict that :meth:`from_dict` reads back; of ``parsed`` the fields, where it is an object."""
         data = {field.name: getattr(self, field.name) for field in attrs.fields(Response)}
+        data["parsed"] = _plain(self.parsed)
         data["message"] = self.message.to_dict()
         data["tool_calls"] = [part_to_dict(call) for call in self.tool_calls]
         data["pending"] = [part_to_dict(call) for call in self.pending]
