@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -96,7 +97,7 @@ class Answer:
         with self._lock:
             if self._json is None or self._json[0] != self._begun:
                 self._json = (self._begun, PartialJSON(), [self._begun, 0])
-            begun, reader, at = self._json
+            _, reader, at = self._json
             parts = self._parts
             while at[0] < len(parts):
                 kind, pieces, _ = parts[at[0]]
@@ -197,6 +198,8 @@ class Answer:
                 self._parts.append(("reasoning", [], {}))
             self._parts[-1][1].append(chunk.reasoning)
         elif kind is ChunkType.TOOL_CALL:
+            if chunk.tool_call is not None:
+                chunk.tool_call = self._told_apart(chunk.tool_call)
             self._parts.append(("tool_call", chunk.tool_call, {}))
         elif isinstance(chunk, Finish):
             self._finish(chunk)
@@ -204,6 +207,15 @@ class Answer:
             if chunk.new or not self._in_progress(chunk.part):
                 self._parts.append((chunk.part, [], {}))
             self._parts[-1][2].update(chunk.data)
+
+    def _told_apart(self, call: ToolCall) -> ToolCall:
+        """Give *call* an id of its own, where it has none or that of another one of its message."""
+        ids = {
+            part.id for kind, part, _ in self._parts[self._begun :] if kind == "tool_call" and part is not None and part
+        }
+        if call.id and call.id not in ids:
+            return call
+        return attrs.evolve(call, id=f"call_{os.urandom(12).hex()}")
 
     def _finish(self, chunk: Finish) -> None:
         if chunk.restart:

@@ -20,7 +20,6 @@ from promptstream.rounds import Rounds
 from promptstream.settings import Asked, Settings, as_json, gathered
 from promptstream.stream import Stream
 from promptstream.tools.approval import Pending, approved
-from promptstream.tools.loop import Loop
 from promptstream.tools.result import encode_result
 from promptstream.tools.tool import tool
 from promptstream.values.message import Message, Part, ToolCall
@@ -156,7 +155,7 @@ class Conversation:
         """
         options: dict[str, Any] = {"models": None, "variables": variables, "timeout": timeout, "cancel": cancel}
         options |= {"on_error": on_error, "extra": extra, "parameters": parameters}
-        self._look()
+        self._look(whatever=True)
         if not self._ledger.unanswered:
             raise StateError("There is nothing to resume: no call is pending, and the last turn was answered.")
         return self._stream(None, (), None, resuming=True, **options)
@@ -192,16 +191,15 @@ class Conversation:
         request = settings.request(self.provider, self._toolbox, said, asked, models, extra)
         request = attrs.evolve(request, streaming=streaming, conversation_id=self.id)
         self._ledger.pending.check(resuming)
-        loop = Loop(self._toolbox, settings.policy, settings.approve, conversation_id=self.id)
         rounds = Rounds(
             ledger=self._ledger,
             watch=watch,
             request=request,
             said=said,
             system=system,
-            loop=loop if len(self._toolbox) else None,
+            loop=settings.loop(self._toolbox, request),
+            offers=len(self._toolbox) > 0,
             truncation=settings.truncation,
-            ask=self.provider.ask,
         )
 
         def claim(answer: Answer) -> Iterator[Step]:
@@ -229,6 +227,7 @@ class Conversation:
             reader=asked.reader,
             demanded=asked.demanded,
         )
+        rounds.ask = turn.exchange
         return Stream(turn)
 
     def _said(self, message: Said | None, attachments: Iterable[Attachment], resuming: bool) -> tuple[Message, ...]:
@@ -239,11 +238,11 @@ class Conversation:
             return ()
         return (user_message(message, attachments),)
 
-    def _look(self) -> None:
+    def _look(self, *, whatever: bool = False) -> None:
         """Make sure that a turn can be taken; calls that seem to wait may have been answered elsewhere meanwhile."""
         with self._claim.lock:
             self._claim.check()
-            if self._ledger.pending and self._claim.running is None:
+            if (whatever or self._ledger.pending) and self._claim.running is None:
                 self._ledger.refresh()
 
     @property
@@ -268,6 +267,11 @@ class Conversation:
     def pending(self) -> tuple[ToolCall, ...]:
         """The tool calls that wait for a decision."""
         return self._ledger.pending.waiting
+
+    @property
+    def resumable(self) -> bool:
+        """True where :meth:`resume` can go on: all calls are decided, or the last turn failed between its rounds."""
+        return self._ledger.unanswered and not self.pending
 
     def approve(self, call_id: str, *, arguments: Mapping[str, Any] | None = None) -> None:
         """Let a pending call run, with other *arguments* where they are given; :meth:`resume` runs it.

@@ -122,8 +122,8 @@ class StreamError(PromptStreamError):
         self.provider = provider
         self.model = model
         self.phase = phase
-        """Where it happened: admission, start, dns, connect, proxy, tls, send, headers, body, decode, retry, middleware,
-        tools, approval, read or loop."""
+        """Where it happened: admission, start, dns, connect, proxy, tls, send, headers, body, decode, retry,
+        middleware, tools, approval, read or loop."""
         self.request_id = request_id
         self.retryable = retryable
         """True where sending the same again may work and cannot do harm."""

@@ -50,6 +50,8 @@ class Ledger:
         self.cost: Decimal | None = Decimal(0)
         self.summary: Summary | None = None
         self.metadata: dict[str, Any] = {}
+        self.lost = False
+        """True once a stopped answer that was only here had to give way to what another process wrote."""
         self._origin = dict(origin or {})
         """The pack and prompt, or the system prompt, that it was opened on."""
         self.keep_partial = keep_partial
@@ -78,48 +80,51 @@ class Ledger:
                 f"The store keeps a conversation {self.id!r:.80} already: give no messages=, or another id."
             )
 
-    def refresh(self) -> bool:
-        """Take over what another process has written since; tell whether what was only here had to give way.
+    def refresh(self) -> None:
+        """Take over what another process has written since; ``lost`` tells whether what was only here gave way.
 
         Raises:
-            ConversationBusy: another process is running tools of this conversation.
+            ConversationBusy: another process is running tools of this conversation, or goes on with it.
             StateError, StoreCorrupt: the store cannot be read.
         """
-        lost = self._load()
-        if self.pending.runs:
-            if runner.at_it(self._runner):
-                raise ConversationBusy(
-                    "Tools of this conversation are being run elsewhere; try again once they are done."
-                )
-            self._recover()
-        return lost
+        self._load()
+        self._wait_for_nobody()
 
-    def _load(self) -> bool:
+    def _load(self) -> None:
         store = self._store
         if store is None or store.revision(self.id) == self._revision:
-            return False
+            return
         kept = store.load(self.id)
         if kept is None:  # deleted: what is here begins it anew
             self._revision, self._stored = 0, []
-            return False
-        lost = self._unsaved and self._revision > 0
+            return
+        self.lost = self.lost or (self._unsaved and self._revision > 0)
         self._take(kept)
-        return lost
+
+    def _wait_for_nobody(self) -> None:
+        if self._runner is None:
+            return
+        if runner.at_it(self._runner):
+            raise ConversationBusy("Tools of this conversation are being run elsewhere; try again once they are done.")
+        self._runner = None
+        self._recover()
 
     def _recover(self) -> None:
         """Answer the calls of whoever is gone: how they ended is not known, and none is run again."""
-        self.pending = self.pending.recovered()
-        if all(each.result is not None for each in self.pending):
-            self.settle([each.result for each in self.pending if each.result is not None])
+        if self.pending.runs:
+            self.pending = self.pending.recovered()
+            if all(each.result is not None for each in self.pending):
+                self.settle([each.result for each in self.pending if each.result is not None])
 
     def flush(self) -> None:
         """Save what the store does not have yet.
 
         Raises:
-            ConversationBusy: another process has written since.
+            ConversationBusy: another process has written since, or is running tools.
             StateError, StoreCorrupt: the store cannot be written.
         """
         if self._unsaved:
+            self._wait_for_nobody()
             self.write(self.messages, self.pending)
 
     @property
@@ -127,7 +132,7 @@ class Ledger:
         if self._store is None:
             return False
         if self._saved is None:
-            return bool(self.messages)
+            return bool(self.messages or self.metadata)
         return self._saved != self._beside(self.pending) or not _same(self._stored, self.messages)
 
     def _beside(self, pending: Pending) -> tuple[Any, ...]:
@@ -135,7 +140,22 @@ class Ledger:
             metadata = json.dumps(self.metadata, sort_keys=True)
         except (TypeError, ValueError, RecursionError) as error:
             raise StateError(f"The conversation's metadata cannot be saved as JSON: {error}") from None
-        return pending, self.usage, self.cost, metadata, self.summary
+        return pending, self.usage, self.cost, metadata, self.summary, self._runner
+
+    def claim(self, messages: Sequence[Message], pending: Pending) -> None:
+        """Save *messages* and *pending* as :meth:`write` does, and that this turn has the calls from here on.
+
+        Nobody else runs or answers them then, until the turn is committed or its process is gone.
+        """
+        if self._store is not None:
+            self.release()
+            self._runner = runner.begin()
+            self.write(messages, pending)
+
+    def release(self) -> None:
+        """Have no calls any more: what is saved next tells so."""
+        runner.end(self._runner)
+        self._runner = None
 
     def write(self, messages: Sequence[Message], pending: Pending) -> None:
         """Save *messages* and *pending*, which may be those of a turn in progress; does nothing without a store.
@@ -155,9 +175,8 @@ class Ledger:
             "summary": None if self.summary is None else self.summary.to_dict(),
             "metadata": self.metadata,
             "origin": self._origin,
+            "runner": self._runner,
         }
-        if pending.runs:
-            self._runner = state["runner"] = runner.begin()
         self._revision = self._store.save(
             self.id, revision=self._revision, kept=kept, added=messages[kept:], state=state
         )
@@ -183,15 +202,21 @@ class Ledger:
             ) from error
         self.messages, self.pending, self.last = list(kept.messages), pending, None
         self.usage, self.cost, self.summary, self.metadata = usage, cost, summary, metadata
-        self._revision, self._stored, self._saved = kept.revision, list(kept.messages), self._beside(pending)
         self._runner = state.get("runner")
-        if pending.runs and not runner.at_it(self._runner):
+        self._revision, self._stored, self._saved = kept.revision, list(kept.messages), self._beside(pending)
+        if self._runner is not None and not runner.at_it(self._runner):
+            self._runner = None
             self._recover()
 
     # What belongs to a turn
 
     def undo(self) -> list[Message]:
-        """Take off the last turn, from the user's message on, and give its messages."""
+        """Take off the last turn, from the user's message on, and give its messages.
+
+        Raises:
+            ConversationBusy, StateError, StoreCorrupt: that cannot be saved; nothing is taken off.
+        """
+        self.refresh()
         starts = [number for number, message in enumerate(self.messages) if message.role == "user"]
         cut = starts[-1] if starts else len(self.messages)
         undone = self.messages[cut:]
@@ -199,14 +224,25 @@ class Ledger:
         return undone
 
     def clear(self) -> None:
-        """Forget every message."""
+        """Forget every message.
+
+        Raises:
+            ConversationBusy, StateError, StoreCorrupt: that cannot be saved; nothing is forgotten.
+        """
+        self.refresh()
         self._forget([])
 
     def _forget(self, left: list[Message]) -> None:
-        self.messages, self.pending, self.last = left, Pending(), None
-        if self.summary is not None and self.summary.upto > len(left):
+        summary = self.summary
+        if summary is not None and summary.upto > len(left):
             self.summary = None
-        self.flush()
+        try:
+            if self._revision or left:
+                self.write(left, Pending())
+        except BaseException:
+            self.summary = summary
+            raise
+        self.messages, self.pending, self.last = left, Pending(), None
 
     def fork(self, id: str) -> Ledger:
         """Give another one that begins with the same history."""
@@ -238,6 +274,10 @@ class Ledger:
         base, given = self.before_results()
         self.messages = [*base, tool_message(base[-1], [*given, *results])]
         self.pending = Pending()
+
+    def reopen(self, call_id: str) -> None:
+        """Let an approved call that nobody here can run be decided anew."""
+        self.decide(self.pending.reopened(call_id))
 
     def decide(self, pending: Pending) -> None:
         """Take over *pending*, in which one call more is decided, and save it; edited calls change the history.
@@ -275,8 +315,7 @@ class Ledger:
             ConversationBusy, StateError, StoreCorrupt: it cannot be saved; it is in memory all the same, but for
                 ConversationBusy: another process was first, and its history counts.
         """
-        runner.end(self._runner)
-        self._runner = None
+        self.release()
         came = bool(response.message.parts or answer.messages)
         if outcome == "cancelled" and not came:
             return

@@ -310,7 +310,13 @@ class _Making:
         origin: Mapping[str, Any],
         history: Iterable[Message] = (),
     ) -> Ledger:
-        """Give the history: the one that is kept under *conversation_id*, or a new one."""
+        """Give the history: the one that is kept under *conversation_id*, or a new one.
+
+        Raises:
+            ConfigError: the id is empty, or a history is given for one that is kept.
+        """
+        if conversation_id == "":
+            raise ConfigError("conversation_id is empty; leave it out for a new one.")
         store = None
         if where is not None:
             from promptstream.state.store import open_store

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from promptstream.answer import Answer, Outcome
-from promptstream.errors import StateError
+from promptstream.errors import StateError, ToolError
 from promptstream.history import answered
 from promptstream.ledger import Ledger, tool_message
-from promptstream.tools.approval import Pending
+from promptstream.tools.approval import Held, Pending
 from promptstream.tools.loop import Job, Loop, results, unfinished
 from promptstream.turn import Step
 from promptstream.values.chunk import Chunk, ChunkType
-from promptstream.values.message import Message, ToolResult
+from promptstream.values.message import Message, ToolCall, ToolResult
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
 from promptstream.wire.watch import Watch
@@ -37,13 +37,15 @@ class Rounds:
     watch: Watch
     request: ChatRequest
     """What is asked in every round, but for its messages."""
+    loop: Loop
     said: Sequence[Message] = ()
     system: Callable[[], str] = str
-    loop: Loop | None = None
-    """What runs tools; None where there are none."""
+    """What runs tools."""
+    offers: bool = False
+    """True where there are tools: else a call is the caller's own affair."""
     truncation: Truncation | None = None
     ask: Callable[[ChatRequest, Watch], Iterator[Chunk]] | None = None
-    """What answers a request beside the turn's own: for a summary."""
+    """What answers a request for a summary: as the turn's own are answered, middleware and all."""
     _base: list[Message] = attrs.field(init=False, factory=list)
     """The history that the turn adds to."""
     _pending: Pending = attrs.field(init=False, factory=Pending)
@@ -57,7 +59,9 @@ class Rounds:
             StateError: there is nothing left to answer; another turn has done it.
             PromptStreamError: the store cannot be read or written, or the prompt not be rendered.
         """
-        if self.ledger.refresh():
+        self.ledger.refresh()
+        if self.ledger.lost:
+            self.ledger.lost = False
             answer.warnings.append(
                 "Another process has gone on with this conversation: its history counts, and a stopped answer "
                 "that was only here is lost."
@@ -84,9 +88,9 @@ class Rounds:
                 answer.next_round()
                 continue
             pauses, begun = 0, None
-            if self.loop is None or not message.tool_calls or answer.finish_reason in _VOIDED:
+            if not self.offers or not message.tool_calls or answer.finish_reason in _VOIDED:
                 return
-            yield from self._run(answer, message, self.loop)
+            yield from self._run(answer, message)
             if self._pending:
                 answer.pending = self._pending.waiting
                 return
@@ -119,32 +123,41 @@ class Rounds:
         from promptstream.summary import summarise
 
         assert self.ask is not None
-        return summarise(self.ask, self.request, self.watch, answer, old, before)
+        assert self.truncation is not None
+        return summarise(self.ask, self.request, self.watch, answer, old, before, self.truncation.budget // 8)
 
     def _settle(self, answer: Answer) -> Iterator[Chunk]:
         """Answer the calls that were pending: run what was approved, and hand out every result."""
-        assert self.loop is not None
-        self._base, given = self.ledger.before_results()
-        jobs = self.loop.settled(self.ledger.pending.held)
-        if any(job.ready for job in jobs):
-            self.ledger.write(self.ledger.messages, self.ledger.pending.started())
-        yield from self._answered(answer, self._base[-1], jobs, self.loop, given)
+        ledger = self.ledger
+        self._base, given = ledger.before_results()
+        jobs = [self._settled(held) for held in ledger.pending]
+        ledger.claim(ledger.messages, ledger.pending.started())
+        yield from self._answered(answer, self._base[-1], jobs, given)
 
-    def _run(self, answer: Answer, message: Message, loop: Loop) -> Iterator[Chunk]:
+    def _settled(self, held: Held) -> Job:
+        try:
+            return self.loop.settled(held)
+        except ToolError:
+            self.ledger.reopen(held.call.id)
+            raise
+
+    def _run(self, answer: Answer, message: Message) -> Iterator[Chunk]:
         """Run the tools that *message* calls, and hand out their results; what must wait is pending then."""
-        jobs = loop.judge(message.tool_calls, self.watch)
-        edited = {job.call.id: job.call for job in jobs}
-        parts = [edited.get(part.id, part) if part in message.tool_calls else part for part in message.parts]
+        jobs = self.loop.judge(message.tool_calls, self.watch)
+        calls = iter([job.call for job in jobs])  # which a person may have edited
+        parts = [next(calls) if isinstance(part, ToolCall) else part for part in message.parts]
         message = attrs.evolve(message, parts=parts)
         answer.keep(message)
         self._pending = Pending(tuple(held for job in jobs if (held := job.held) is not None))
         if any(job.ready for job in jobs):
-            self._write(answer, Pending(tuple(job.as_running() for job in jobs)))
-        yield from self._answered(answer, message, jobs, loop, [])
+            self.ledger.claim([*self._base, *answer.messages], Pending(tuple(job.as_running() for job in jobs)))
+        yield from self._answered(answer, message, jobs, [], done=True)
 
     def _answered(
-        self, answer: Answer, asked: Message, jobs: Sequence[Job], loop: Loop, given: Sequence[ToolResult]
+        self, answer: Answer, asked: Message, jobs: Sequence[Job], given: Sequence[ToolResult], *, done: bool = False
     ) -> Iterator[Chunk]:
+        """Run *jobs* and hand out their results; where they are not *done* with, nobody else may go on from them."""
+        loop = self.loop
         try:
             loop.run(jobs, self.watch)
         finally:
@@ -155,6 +168,8 @@ class Rounds:
             if made:
                 answer.keep(tool_message(asked, [*given, *made]))
         if loop.ran:
+            if done:
+                self.ledger.release()
             self._write(answer, self._pending)
         for result in made:
             yield Chunk(ChunkType.TOOL_RESULT, tool_result=result)
@@ -164,8 +179,7 @@ class Rounds:
 
     def commit(self, answer: Answer, response: Response, outcome: Outcome) -> None:
         """Put what came of the turn into the ledger."""
-        ran = self.loop is not None and self.loop.ran
-        self.ledger.commit(self._base, answer, response, outcome, ran=ran, pending=self._pending)
+        self.ledger.commit(self._base, answer, response, outcome, ran=self.loop.ran, pending=self._pending)
 
 
 def _free(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import attrs
 from promptstream.asking import check_choice
 from promptstream.capabilities import check_supported
 from promptstream.errors import ConfigError
+from promptstream.tools.loop import Loop
 from promptstream.values.format import Format, read_json
 from promptstream.values.message import Message
 from promptstream.values.policy import ToolPolicy
@@ -89,6 +90,17 @@ class Settings:
         if not self.fallback:  # else another provider may do what this one cannot
             check_supported(provider.dialect, request)
         return request
+
+    def loop(self, toolbox: Toolbox, request: ChatRequest) -> Loop:
+        """Give what runs the tools of one turn, which *request* offers to the model."""
+        silent = request.parameters.get("tool_choice") == "none"
+        return Loop(
+            toolbox,
+            self.policy,
+            self.approve,
+            offered=() if silent else [spec.name for spec in request.tools],
+            conversation_id=request.conversation_id,
+        )
 
     def provided(self) -> dict[str, Any]:
         """Give the variables of open with those of the providers of variables, which are asked now.

@@ -144,15 +144,52 @@ def test_what_is_kept_holds_no_key(tmp_path):
     )
 
 
-def test_metadata_that_json_cannot_hold_is_told(tmp_path):
-    """And the answer is in memory all the same."""
+def test_metadata_that_json_cannot_hold_is_told_before_anything_is_sent(tmp_path):
+    """And nothing is lost by it."""
     conv = talk(tmp_path / "c.db", "One.")
     conv.metadata["x"] = object()
     with pytest.raises(StateError, match="metadata"):
         conv.send("1")
-    assert conv.messages[-1].text == "One."
+    assert conv.provider.dialect.requests == []
     conv.metadata.clear()
+    assert conv.send("1").text == "One."
     conv.close()
+
+
+def test_metadata_alone_is_kept_too(tmp_path):
+    """With ``close``, although there was no turn."""
+    with talk(tmp_path / "c.db", conversation_id="c") as conv:
+        conv.metadata["title"] = "Nothing yet"
+    with again(tmp_path / "c.db") as conv:
+        assert conv.metadata == {"title": "Nothing yet"}
+
+
+class Full(MemoryStore):
+    """Be full for a while."""
+
+    full = False
+
+    def save(self, *args: Any, **options: Any) -> int:
+        if self.full:
+            raise StateError("The disk is full.")
+        return super().save(*args, **options)
+
+
+@pytest.mark.parametrize("change", ["undo", "clear"])
+def test_a_change_that_cannot_be_saved_changes_nothing(change):
+    """Memory and store stay one; it can be tried again."""
+    store = Full()
+    conv = talk(store, "One.", "Two.", conversation_id="c")
+    conv.send("1")
+    conv.send("2")
+    before = conv.messages
+    store.full = True
+    with pytest.raises(StateError, match="full"):
+        getattr(conv, change)()
+    assert conv.messages == before
+    store.full = False
+    getattr(conv, change)()
+    assert [m.text for m in store.load("c").messages] == ([] if change == "clear" else ["1", "One."])
 
 
 def test_a_newer_format_is_refused_and_left_alone():
@@ -257,6 +294,23 @@ def test_two_that_approve_and_resume_run_each_call_once(tmp_path):
     assert told == ["wrote a", "wrote b"]
 
 
+def test_a_round_that_is_decided_is_gone_on_with_once():
+    """Also where nothing is left to be run: one further request, whoever asks for it."""
+    store = MemoryStore()
+    for each in pend(store).pending:
+        again(store, tools=[note]).reject(each.id)
+    first, second = (again(store, ["Do", "ne."], tools=[note]) for _ in range(2))
+    stream = iter(first.resume())
+    kinds = [str(next(stream).type) for _ in range(3)]
+    assert kinds == ["tool_result", "tool_result", "text"]
+    with pytest.raises(ConversationBusy):
+        second.resume().result()
+    assert [str(chunk) for chunk in stream] == ["ne.", ""]
+    with pytest.raises(StateError, match="nothing to resume"):
+        second.resume()
+    assert second.provider.dialect.requests == []
+
+
 def test_tools_that_another_runs_right_now_make_the_conversation_busy():
     """They are not taken for lost: the other's results count."""
     store, inside, go = MemoryStore(), threading.Event(), threading.Event()
@@ -294,6 +348,66 @@ def test_pending_calls_survive_a_restart(tmp_path):
         assert conv.resume().result().text == "Done."
         assert len(conv.provider.dialect.requests) == 1
     assert path.read_text() == "A\n"
+
+
+@pytest.mark.parametrize(
+    "tools", [[], [promptstream.tool(lambda path: "x", name="note")], [promptstream.ToolSpec("note")]]
+)
+def test_an_approved_call_that_cannot_be_run_after_a_restart_waits_again(tools):
+    """It was approved, its tool is gone or another: the error says so, and another decision can be made."""
+    store = MemoryStore()
+    pend(store).approve("1")
+    conv = again(store, "Done.", tools=tools)
+    conv.reject("2")
+    assert conv.resumable
+    with pytest.raises(promptstream.errors.ToolError):
+        conv.resume().result()
+    assert [each.id for each in conv.pending] == ["1"]
+    conv.submit("1", "by hand")
+    assert conv.resume().result().text == "Done."
+    assert len(conv.provider.dialect.requests) == 1
+
+
+def test_a_blocked_tool_is_not_run_on_resume_either():
+    """Whoever approved it before."""
+    store = MemoryStore()
+    pend(store).approve("1")
+    conv = again(store, tools=[note], tool_policy={"blocklist": ["note"]})
+    conv.reject("2")
+    with pytest.raises(promptstream.errors.ToolNotFound):
+        conv.resume().result()
+
+
+def test_whoever_changes_a_conversation_while_its_tools_run_is_told_to_wait():
+    """Metadata, undo and clear too: the running turn keeps what it did."""
+    store = MemoryStore()
+    told: list[type] = []
+
+    def act() -> str:
+        """Act, and meddle."""
+        other = again(store, tools=[act])
+        other.metadata["title"] = "renamed"
+        for change in (other.undo, other.clear, other.close):
+            try:
+                change()
+            except ConversationBusy as error:
+                told.append(type(error))
+        return "acted"
+
+    conv = talk(store, [call("act")], "Done.", "More.", conversation_id="c", tools=[act])
+    assert conv.send("Go").text == "Done."
+    assert told == [ConversationBusy] * 3
+    assert conv.send("On").text == "More."
+
+
+def test_a_decision_of_another_process_is_seen_by_resume():
+    """A conversation that was opened before looks into the store."""
+    store = MemoryStore()
+    early = talk(store, "Early.", conversation_id="c", tools=[note])
+    late = pend(store)
+    for each in late.pending:
+        late.reject(each.id)
+    assert early.resume().result().text == "Early."
 
 
 def test_a_tool_that_is_not_given_again_is_told_before_it_is_approved(tmp_path):

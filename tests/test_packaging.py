@@ -82,7 +82,8 @@ def test_the_extras_are_these_and_all_has_all(config):
     assert lines(extras["all"]) == ["promptstream-sdk[cli,fast,local,otel,redis,tools]"]
     assert [line.partition(">")[0] for line in lines(extras["cli"])] == ["click", "rich"]
     assert {line.partition(">")[0] for line in lines(extras["local"])} == {"xllamacpp", "promptstream-sdk[cli]"}
-    for name, package in {"fast": "orjson", "tools": "jsonschema", "redis": "redis", "otel": "opentelemetry-api"}.items():
+    single = {"fast": "orjson", "tools": "jsonschema", "redis": "redis", "otel": "opentelemetry-api"}
+    for name, package in single.items():
         assert [line.partition(">")[0] for line in lines(extras[name])] == [package]
     (own,) = [line for line in lines(extras["test"]) if line.startswith("promptstream-sdk[")]
     assert {"cli", "fast"} <= set(own.partition("[")[2].rstrip("]").split(","))

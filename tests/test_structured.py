@@ -74,7 +74,7 @@ def test_a_dict_as_schema_gives_the_checked_value():
     [
         ('{"name": "Paris"}', "people"),
         ('{"name": 3, "people": 1}', "name"),
-        ("Paris", "Expecting value"),
+        ("Paris", "it begins with 'Paris'"),
         ([WHOLE[:20], Finish(reason="length", raw_reason="length")], "token limit"),
     ],
 )
@@ -223,6 +223,24 @@ def test_summarize_asks_the_model_and_remembers_the_summary(tmp_path):
     again = promptstream.resume("c", store=store, provider=Scripted(["Three."]), budget=120, truncate="summarize")
     again.send("Third?")
     assert "They said one." in again.provider.dialect.requests[0].messages[0].text
+
+
+def test_a_summary_is_asked_for_through_the_middleware_and_no_guard_takes_it_for_an_answer():
+    """What is redacted in a turn is redacted in the summary's request too; its round is 0."""
+    rounds: list[int] = []
+
+    def note(request: Any, call_next: Any) -> Any:
+        rounds.append(request.round)
+        return call_next(request)
+
+    layers = [note, promptstream.middleware.guard("one thing"), promptstream.middleware.redact("email")]
+    conv = talk(
+        "Well. " * 40, ["One thing, ada@example.org."], "Two.", budget=120, truncate="summarize", middleware=layers
+    )
+    conv.send("First? I am ada@example.org. " * 6)
+    conv.send("Second?")
+    assert rounds == [1, 0, 1]
+    assert "ada@" not in str([request.messages for request in conv.provider.dialect.requests])
 
 
 def test_a_summary_that_fails_fails_the_turn():

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -430,6 +431,71 @@ def test_edited_arguments_are_checked_as_the_models_are():
     assert ran == []
 
 
+def test_arguments_changed_in_place_count_as_edited():
+    """What ran, what is kept and what is sent are one."""
+    ran: list[int] = []
+
+    def approve(call: ToolCall) -> bool:
+        call.arguments["n"] = 99
+        return True
+
+    conv, provider = talk([call("note", n=1)], "Fine.", tools=[noting(ran)], approve=approve)
+    conv.send("Hi")
+    sent = provider.dialect.requests[1].messages[1].tool_calls[0]
+    assert (ran, sent.arguments, sent.raw_arguments) == ([99], {"n": 99}, '{"n": 99}')
+
+
+def test_calls_with_one_id_or_none_are_told_apart():
+    """Each is run, kept and answered by itself."""
+    ran: list[int] = []
+    calls = [call("note", "x", n=1), call("note", "x", n=2), call("note", "", n=3)]
+    conv, _ = talk(calls, "Fine.", tools=[noting(ran)])
+    conv.send("Hi")
+    assert sorted(ran) == [1, 2, 3]
+    ids = [each.id for each in conv.messages[1].tool_calls]
+    assert (ids[0], len(set(ids))) == ("x", 3)
+    assert [(id, content) for id, content, _ in results(conv)] == list(
+        zip(ids, ["noted 1", "noted 2", "noted 3"], strict=True)
+    )
+
+
+def test_calls_that_the_request_forbade_are_not_run():
+    """``tool_choice="none"``: a model that calls all the same is told that there is no such tool."""
+    ran: list[int] = []
+    conv, _ = talk([call("note", n=1)], "Fine.", tools=[noting(ran)], tool_choice="none")
+    assert conv.send("Hi").text == "Fine."
+    assert ran == []
+
+
+def test_context_variables_do_not_pass_from_one_call_to_another():
+    """Each call begins with those of the loop, and leaves them as they were."""
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+
+    def who(n: int) -> str:
+        """Tell who, and become somebody."""
+        seen = user.get()
+        user.set(f"user {n}")
+        return seen
+
+    user.set("caller")
+    for parallel in (1, 2):
+        conv, _ = talk(
+            [call("who", str(n), n=n) for n in range(4)], "Fine.", tools=[who], tool_policy={"parallel": parallel}
+        )
+        conv.send("Hi")
+        assert [content for _, content, _ in results(conv)] == ["caller"] * 4
+    assert user.get() == "caller"
+
+
+def test_a_client_side_call_is_checked_against_its_declaration():
+    """The application is not asked to run what the model got wrong."""
+    spec = ToolSpec("look", "Look.", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+    conv, _ = talk([call("look", n="x")], "Sorry.", tools=[spec])
+    response = conv.send("Hi")
+    assert (response.pending, response.text) == ((), "Sorry.")
+    assert "not valid" in results(conv)[0][1]
+
+
 # Pending
 
 
@@ -469,7 +535,9 @@ def test_one_request_carries_every_result_in_the_order_of_the_calls():
     conv, provider = waiting("Done.")
     conv.submit("c", {"sky": "blue"})
     conv.approve("b", arguments={"path": "/bb"})
+    assert not conv.resumable
     conv.reject("a", "still needed")
+    assert conv.resumable
     chunks = list(conv.resume())
     assert kinds(chunks) == ["tool_result", "tool_result", "tool_result", "text", "done"]
     assert len(provider.dialect.requests) == 2

@@ -138,6 +138,15 @@ class Pending:
         """Mark what is approved as running: whoever reads this later must not run it again."""
         return Pending(tuple(attrs.evolve(h, state="running") if h.state == "approved" else h for h in self.held))
 
+    def reopened(self, call_id: str) -> Pending:
+        """Let an approved call wait once more: it cannot be run."""
+        return Pending(
+            tuple(
+                attrs.evolve(each, state="waiting") if each.call.id == call_id and each.state == "approved" else each
+                for each in self.held
+            )
+        )
+
     def recovered(self) -> Pending:
         """Give what is left once whoever ran the calls is gone: theirs is an unknown end."""
         return Pending(tuple(_recovered(each) for each in self.held))

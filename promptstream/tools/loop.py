@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import json
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
-from promptstream.errors import Cancelled, ConfigError, ToolArguments, ToolError, ToolLoopLimit, ToolNotFound
+from promptstream.errors import (
+    Cancelled,
+    ConfigError,
+    StreamError,
+    ToolArguments,
+    ToolError,
+    ToolLoopLimit,
+    ToolNotFound,
+)
 from promptstream.tools.approval import Denied, Held, edited, refusal
 from promptstream.tools.context import ToolContext
 from promptstream.tools.result import encode_result
@@ -65,9 +74,12 @@ class Loop:
         policy: ToolPolicy,
         approve: Approve | None = None,
         *,
+        offered: Iterable[str],
         conversation_id: str | None = None,
     ) -> None:
         self._toolbox = toolbox
+        self._offered = frozenset(offered)
+        """The tools that the model may call."""
         self._policy = policy
         self._approve = approve
         self._conversation_id = conversation_id
@@ -93,8 +105,8 @@ class Loop:
         self._rounds, self._calls = self._rounds + 1, self._calls + len(calls)
         if self._rounds > policy.max_rounds:
             raise ToolLoopLimit(
-                f"The model asks for tools in round {self._rounds}; tool_policy allows {policy.max_rounds} (max_rounds). "
-                "resume() goes on from the rounds that are done."
+                f"The model asks for tools in round {self._rounds}; tool_policy allows {policy.max_rounds} "
+                "(max_rounds). resume() goes on from the rounds that are done."
             )
         if self._calls > policy.max_tool_calls_per_turn:
             raise ToolLoopLimit(
@@ -105,21 +117,20 @@ class Loop:
         return [self._judged(call, watch, told) for call in calls]
 
     def _judged(self, call: ToolCall, watch: Watch, told: set[str]) -> Job:
-        tool = None if call.name in self._policy.blocklist else self._toolbox.find(call.name)
-        if tool is None and (call.name in self._policy.blocklist or not self._toolbox.knows(call.name)):
-            offered = [spec.name for spec in self._toolbox.specs(self._policy.blocklist)]
-            known = f" There are: {', '.join(offered)}." if offered else ""
-            text = f"There is no tool {call.name!r:.80}.{nearest(call.name, offered)}{known}"
+        if call.name not in self._offered:
+            known = f" There are: {', '.join(sorted(self._offered))}." if self._offered else ""
+            text = f"There is no tool {call.name!r:.80}.{nearest(call.name, self._offered)}{known}"
             return self._mistake(call, ToolNotFound(text), told)
         if call.arguments is None or call.problem is not None:
             text = f"The arguments of {call.name!r:.80} cannot be used: {call.problem or 'they are no JSON object'}"
             return self._mistake(call, ToolArguments(text), told)
-        if tool is None:
-            return Job(call, client_side=True)
         try:
-            tool.validate(call.arguments)
+            self._toolbox.validate(call.name, call.arguments)
         except ToolArguments as error:
             return self._mistake(call, error, told)
+        tool = self._toolbox.find(call.name)
+        if tool is None:
+            return Job(call, client_side=True)
         if (repeated := self._repeated(call)) is not None:
             return Job(call, tool, repeated)
         if self._approve is not None:
@@ -150,17 +161,21 @@ class Loop:
                 "tool_policy: max_identical_calls)."
             )
         self._repeating.add(key)
-        text = f"You have called {call.name} with these same arguments {times} times. It was not run again; go on without it."
+        text = f"You have made this same call {times} times. It was not run again; go on without it."
         return ToolResult(call.id, call.name, text, True)
 
     def _asked(self, job: Job, watch: Watch) -> Job:
         """Ask the application about one call; no clock runs while it makes up its mind."""
         assert self._approve is not None
+        shown = copy.deepcopy(job.call)
         with watch.unclocked("approval"):
-            verdict = self._approve(job.call)
+            verdict = self._approve(shown)
         watch.check()
         if verdict is True:
-            return job
+            # Who changes the arguments in place and says yes means the changed ones.
+            return (
+                job if shown.arguments == job.call.arguments else self._checked(edited(job.call, shown.arguments or {}))
+            )
         if verdict is False or isinstance(verdict, Denied):
             job.result = refusal(job.call, verdict.reason if isinstance(verdict, Denied) else "")
             return job
@@ -174,7 +189,9 @@ class Loop:
         try:  # as text too, which is what some providers are told, and beside what the model's own call carries
             return self._checked(edited(job.call, verdict.arguments))
         except TypeError as error:
-            raise ConfigError(f"approve= gave arguments for {job.call.name!r:.60} that cannot be used: {error}") from None
+            raise ConfigError(
+                f"approve= gave arguments for {job.call.name!r:.60} that cannot be used: {error}"
+            ) from None
 
     def _checked(self, call: ToolCall) -> Job:
         """Give the job of a call that a person edited.
@@ -182,21 +199,22 @@ class Loop:
         Raises:
             ToolArguments: the arguments they gave are not valid.
         """
-        tool = self._toolbox.find(call.name)
+        tool = None if call.name in self._policy.blocklist else self._toolbox.find(call.name)
         if tool is None:
-            raise ToolNotFound(f"Nobody here runs {call.name!r:.80} any more; give its result by submit().")
+            raise ToolNotFound(
+                f"The call {call.id!r:.80} of {call.name!r:.80} cannot be run here; give the tool by tools=[…] and "
+                "approve it again, or answer it by submit() or reject()."
+            )
         tool.validate(call.arguments or {})
         return Job(call, tool)
 
-    def settled(self, held: Sequence[Held]) -> list[Job]:
-        """Give the jobs of calls that were decided since their turn ended.
+    def settled(self, held: Held) -> Job:
+        """Give the job of a call that was decided since its turn ended.
 
         Raises:
-            ToolNotFound, ToolArguments: an approved call cannot be run.
+            ToolNotFound, ToolArguments: it is approved, and cannot be run.
         """
-        return [
-            Job(each.call, result=each.result) if each.result is not None else self._checked(each.call) for each in held
-        ]
+        return Job(held.call, result=held.result) if held.result is not None else self._checked(held.call)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """Run what is ready of *jobs*, at the same time where there are several, and set their results.
@@ -220,11 +238,13 @@ class Loop:
         try:
             if len(ready) == 1 or self._policy.parallel == 1:
                 for job in ready:
-                    self._run_one(job, watch, token)
+                    contextvars.copy_context().run(self._run_one, job, watch, token)
             else:
                 self._run_all(ready, watch, token)
-        except Cancelled:
-            watch.check()  # says why, where the tool was told so by its token: the turn's time may have run out
+        except BaseException as stop:
+            token.cancel("the round was stopped")  # Ctrl-C may come while tools run in threads, or while these start
+            if isinstance(stop, Cancelled):
+                watch.check()  # says why, where the tool was told so by its token: the turn's time may have run out
             raise
         finally:
             forget()
@@ -245,25 +265,27 @@ class Loop:
         except ToolError as error:  # its text is meant for the model
             job.result = ToolResult(call.id, call.name, encode_result(_said(error)), True)
         except Exception as error:
+            if watch.stopped and isinstance(error, StreamError):
+                return  # the turn's own ending, as the tool's context told it
             # The type alone: the text of any error may hold what a model must not see (fault 57).
             job.result = ToolResult(call.id, call.name, f"The tool failed: {type(error).__name__}.", True)
             self.warnings.append(f"The tool {call.name!r:.80} failed: {type(error).__name__}: {_said(error)}")
 
     def _run_all(self, ready: Sequence[Job], watch: Watch, token: CancelToken) -> None:
         """Run *ready* in threads, and wait for all of them: a call that runs cannot be taken back."""
-        todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        todo: queue.SimpleQueue[tuple[contextvars.Context, Job]] = queue.SimpleQueue()
         done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         for job in ready:
-            todo.put(job)
+            todo.put((contextvars.copy_context(), job))
 
         def work() -> None:
             while True:
                 try:
-                    job = todo.get_nowait()
+                    context, job = todo.get_nowait()
                 except queue.Empty:
                     return
                 try:
-                    self._run_one(job, watch, token)
+                    context.run(self._run_one, job, watch, token)
                 except BaseException as stop:  # raised again in the turn's own thread
                     token.cancel("another tool of the round was stopped")
                     done.put(stop)
@@ -271,15 +293,14 @@ class Loop:
                     done.put(None)
 
         for number in range(min(self._policy.parallel, len(ready))):
-            run = contextvars.copy_context().run
-            thread = threading.Thread(target=run, args=(work,), name=f"promptstream-tool-{number}", daemon=True)
+            thread = threading.Thread(target=work, name=f"promptstream-tool-{number}", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # the system has none left: the threads there are, or this one, do it all
                 if number == 0:
                     work()
                 break
-        raised = _first([_ended(done, token) for _ in ready])
+        raised = _first([done.get() for _ in ready])
         if raised is not None:
             raise raised
 
@@ -289,15 +310,6 @@ def _said(error: Exception) -> str:
         return str(error)
     except Exception as another:  # somebody else's class
         return f"(its text cannot be had: {type(another).__name__})"
-
-
-def _ended(done: queue.SimpleQueue[BaseException | None], token: CancelToken) -> BaseException | None:
-    """Wait for one job's end; a Ctrl-C stops the tools that heed their token and is raised at once."""
-    try:
-        return done.get()
-    except BaseException:
-        token.cancel("Ctrl-C was pressed")
-        raise
 
 
 def _first(raised: Sequence[BaseException | None]) -> BaseException | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any
 
-from promptstream.errors import ConfigError, ToolNotFound
+from promptstream.errors import ConfigError, ToolArguments, ToolNotFound
 from promptstream.tools.tool import Tool, tool
 from promptstream.values.names import nearest
 from promptstream.values.request import ToolSpec
@@ -98,6 +99,23 @@ class Toolbox:
     def knows(self, name: str) -> bool:
         """Tell whether there is a tool of that *name*, whoever runs it."""
         return name in self._specs
+
+    def validate(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Check *arguments* for the tool called *name*; for a client-side one where the extra ``tools`` is there.
+
+        Raises:
+            ToolArguments: one is missing, unknown or wrong; the text tells the model which, and why.
+            ConfigError: the tool's parameters are no JSON Schema.
+        """
+        if (found := self._tools.get(name)) is not None:
+            found.validate(arguments)
+            return
+        if not find_spec("jsonschema"):
+            return
+        from promptstream.tools.validation import validator
+
+        if problems := validator(self._specs[name].parameters, f"the parameters of tool {name!r}")(arguments):
+            raise ToolArguments(f"The arguments of {name} are not valid. " + "; ".join(problems))
 
     def specs(self, blocklist: Iterable[str] = ()) -> tuple[ToolSpec, ...]:
         """Give what the model is told, in the order of the pack and then of the tools; without those blocked."""

@@ -82,7 +82,11 @@ def read_json(text: str) -> Any:
         ValueError, RecursionError: it is none.
     """
     fenced = _FENCE.fullmatch(text)
-    return json.loads(fenced[1] if fenced else text)
+    try:
+        return json.loads(fenced[1] if fenced else text)
+    except json.JSONDecodeError as error:
+        begins = f"it begins with {text[:40]!r}" if text else "it is empty"
+        raise ValueError(f"No JSON, {error.msg} at line {error.lineno}, column {error.colno}; {begins}") from None
 
 
 def _name(title: Any) -> str:
