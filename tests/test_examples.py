@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import sleep
 
 import pytest
@@ -26,11 +27,14 @@ from wires.script import Count, Say, Sign, Think
 import promptstream
 
 EXAMPLES = ROOT / "examples"
-WITH_PACKS = ["hello", "streaming", "chat", "events", "timeout_and_cancel"]
-NAMES = [*WITH_PACKS, "providers", "openrouter", "reasoning", "images"]
-NAMES += ["cancel_from_another_thread", "background_stream", "many_threads"]
-WHOLE = ["openrouter", "background_stream", "many_threads"]
-"""Those that show more than one answer's text as it arrives, or an answer once it is whole."""
+WITH_PACKS = ["hello", "streaming", "chat", "events", "timeout_and_cancel", "variables", "guardrails"]
+PLAYED = ["tools", "hitl", "variables", "middleware", "guardrails"]
+PLAYED += ["state", "long_conversation", "structured_output", "http_tools"]
+"""Those that a script answers, unless a provider is named."""
+NAMES = ["hello", "streaming", "chat", "events", "timeout_and_cancel", "providers", "openrouter", "reasoning", "images"]
+NAMES += ["cancel_from_another_thread", "background_stream", "many_threads", *PLAYED]
+WHOLE = ["openrouter", "background_stream", "many_threads", "guardrails", "structured_output"]
+"""Those that show more than one answer's text as it arrives, an answer once it is whole, or what may leave of it."""
 CUT = "[The answer was cut at the token limit]"
 
 
@@ -82,12 +86,14 @@ def test_the_index_names_every_example() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="waits on a pipe")
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WHOLE])
-def test_every_example_shows_text_as_it_arrives(name: str) -> None:
+def test_every_example_shows_text_as_it_arrives(name: str, tmp_path: Path) -> None:
     """The first half of an answer is read from the pipe while the server holds the second half back."""
+    arguments = ["--provider", "openai"] if name in PLAYED else []
+    arguments += ["ask", "--store", str(tmp_path / "claims.db")] if name == "hitl" else []
     gate = threading.Event()
     held = ["the first half", gate, " and the second"]
     answers = ["at once", held] if name == "events" else [held]
-    with OpenAIServer(*answers) as server, started(server.environment(), name) as child:
+    with OpenAIServer(*answers) as server, started(server.environment(), name, *arguments) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         if name == "chat":
