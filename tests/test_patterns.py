@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptstream.packs.pattern import LONGEST, compile_bounded
+from promptstream.values.pattern import LONGEST, compile_bounded
 
 # Known from advisories and papers on ReDoS, and what packs are likely to hold by mistake.
 EXPONENTIAL = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptstream.packs.finding import Findings, kind, shown, similar, step
-from promptstream.packs.pattern import compile_bounded
+from promptstream.values.pattern import compile_bounded
 from promptstream.packs.shape import FLAG, TEXT, TEXTS, Shape, measure, unknown
 from promptstream.packs.variables import TYPES
 

@@ -263,7 +263,7 @@ class _Reader:
         return None, judges.includes(map(_finds, wanted))
 
     def regex(self) -> Made:
-        from promptstream.packs.pattern import LONGEST, compile_bounded
+        from promptstream.values.pattern import LONGEST, compile_bounded
         from promptstream.values.unfinished import shortest
 
         name, text = self._get("pattern")

@@ -10,7 +10,7 @@ import attrs
 
 from promptstream.errors import MissingVariable, VariableInvalid
 from promptstream.packs.finding import shown
-from promptstream.packs.pattern import LONGEST, compile_bounded
+from promptstream.values.pattern import LONGEST, compile_bounded
 from promptstream.packs.template import as_text, near
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")

@@ -1,4 +1,4 @@
-"""A regular expression of a pack goes in; out comes it, compiled, or the reason why no text is held against it.
+"""A regular expression of somebody else's goes in; out comes it, compiled, or the reason why no text is held against it.
 
 Python's ``re`` tries one way of matching after another, so that a few characters of a pattern can make it run for
 years. How many ways there are is worked out beforehand, from the automaton of the pattern, in the manner of Weber
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promptstream.packs.automaton import Automaton, Loop
+    from promptstream.values.automaton import Automaton, Loop
 
 LONGEST = 10_000
 """Characters that a pattern may have, and that a text held against one is taken to have."""
@@ -51,7 +51,7 @@ def _reason(text: str) -> str:
     """Say why a pattern that can be compiled may not run; "" where it may."""
     if not re.search(r"[*+?{|]", text):
         return ""
-    from promptstream.packs import automaton
+    from promptstream.values import automaton
 
     try:
         whole, needed = automaton.read(text)

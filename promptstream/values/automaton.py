@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from promptstream.packs.pattern import LONGEST, TooComplicated
+from promptstream.values.pattern import LONGEST, TooComplicated
 
 _COPIES = 8
 _EXACT_COPIES = 64
