@@ -170,6 +170,29 @@ def test_a_tool_is_called_by_a_real_model(tool_provider, streaming):
     assert tool_provider.send(history, tools=[ADD], max_tokens=8, temperature=0, streaming=streaming).complete
 
 
+def test_a_conversation_runs_the_tool_that_a_real_model_calls(tool_address):
+    """Call, run and result in one turn; the server takes the second request, and the model reads the result."""
+    ran = []
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        ran.append((a, b))
+        return a + b
+
+    *history, _ = asked_thrice()
+    options = {"tools": [add], "max_tokens": 60, "temperature": 0}
+    with (
+        made("openai-responses", tool_address) as provider,
+        promptstream.chat(messages=history, provider=provider, **options) as conv,
+    ):
+        for chunk in conv.stream("Add 2 and 3."):
+            if ran and chunk.type is not ChunkType.TOOL_RESULT:
+                break  # the second answer has begun: its request was taken
+        assert (ran, conv.last.rounds) == ([(2, 3)], 2)
+        answered = [message for message in conv.messages if message.role == "tool"]
+    assert [part.content for message in answered for part in message.parts] == ["5"] * 4
+
+
 def test_a_call_grows_in_deltas(tool_provider):
     """A real stream of pieces, then the call itself, once."""
     chunks = list(tool_provider.stream(asked_thrice(), tools=[ADD], max_tokens=60, temperature=0))

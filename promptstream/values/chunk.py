@@ -67,7 +67,7 @@ class Chunk:
         return self.text
 
     def __repr__(self) -> str:
-        fields = [f"type={self.type.value!r}"]
+        fields = [f"type={getattr(self.type, 'value', self.type)!r}"]  # a plain string is an easy slip
         for field in attrs.fields(type(self))[1:]:
             value = getattr(self, field.name)
             if value != field.default:
@@ -106,7 +106,7 @@ class Chunk:
             content = self.tool_result.content
             call = {"id": self.tool_result.call_id, "name": self.tool_result.name}
         return {
-            "type": EVENT_NAMES[ChunkType(self.type.value)],
+            "type": EVENT_NAMES[ChunkType(self.type)],
             "content": content,
             "tool_call": call,
             "error": None if self.error is None else str(self.error),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _HIGH_FIRST, _HIGH_LAST = "\ud800", "\udbff"
 
 
@@ -12,6 +14,17 @@ def mend(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def mended(value: Any) -> Any:
+    """Mend every string in a JSON value: escapes can spell halves of surrogate pairs."""
+    if isinstance(value, str):
+        return mend(value)
+    if isinstance(value, list):
+        return [mended(each) for each in value]
+    if isinstance(value, dict):
+        return {mended(key): mended(each) for key, each in value.items()}
+    return value
 
 
 class Joiner:

@@ -12,11 +12,11 @@ from wires.script import Answer, Asked
 from promptstream.answer import Answer as Fold
 from promptstream.capabilities import check_supported
 from promptstream.client import Provider
-from promptstream.exchange import encodable
 from promptstream.history import read_messages
 from promptstream.stream import Stream
 from promptstream.turn import Turn
 from promptstream.values.chunk import Chunk
+from promptstream.values.encoding import encodable
 from promptstream.values.message import Message
 from promptstream.values.request import Call, ChatRequest, ToolSpec, check_parameters
 from promptstream.values.response import Response

@@ -15,7 +15,20 @@ from faults.core import Fault
 
 GROUPS = (
     *("connection", "status", "refusals", "truncation", "clocks"),
-    *("bodies", "payload", "said", "counts", "tools", "process", "stopped", "history", "security"),
+    *(
+        "bodies",
+        "payload",
+        "said",
+        "counts",
+        "tools",
+        "rounds",
+        "hanging",
+        "approvals",
+        "process",
+        "stopped",
+        "history",
+        "security",
+    ),
 )
 ROWS = range(1, 78)
 

@@ -387,7 +387,3 @@ def _nameless(scene: Scene) -> None:
     assert scene.response is not None
     (call,) = scene.response.tool_calls
     assert call.problem == "the call names no tool", f"problem: {call.problem}"
-
-
-_LATER = "a conversation does not run tools yet; the provider hands every call out, with what is wrong with it"
-NOT_MADE = {56: _LATER, 57: _LATER, 58: _LATER, 59: _LATER, 60: _LATER}
