@@ -13,13 +13,14 @@ from promptstream.answer import Answer, Outcome
 from promptstream.asking import asked_model, chat_request, completion_request
 from promptstream.capabilities import check_supported
 from promptstream.errors import StreamError, Unsupported
-from promptstream.exchange import encodable, exchange, fetch_json, prepare
+from promptstream.exchange import exchange, fetch_json, prepare
 from promptstream.fallback import Route
 from promptstream.middleware.onion import Middleware, layered
 from promptstream.providers.base import Dialect, Lister
 from promptstream.stream import Stream
 from promptstream.turn import Step, Turn, check_on_error
 from promptstream.values.chunk import Chunk
+from promptstream.values.encoding import encodable
 from promptstream.values.format import Format
 from promptstream.values.message import Message
 from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec
@@ -382,7 +383,7 @@ class Provider:
             watch=Watch(Timeout.of(timeout, self.timeout), cancel),
             on_error=on_error,
             claim=lambda answer: iter((request,)),
-            commit=_forget,
+            commit=lambda answer, response, outcome: None,
             reader=Format.reader(request.parameters),
         )
         return Stream(turn)
@@ -393,7 +394,3 @@ def _load_transport() -> type[Transport]:
     with undivided:
         from promptstream.wire.transport import Transport
     return Transport
-
-
-def _forget(answer: Answer, response: Response, outcome: Outcome) -> None:
-    """Commit nowhere: a provider keeps no history."""

@@ -13,8 +13,8 @@ import attrs
 from promptstream.errors import ConnectFailed, ProtocolError, StreamError, Truncated
 from promptstream.providers.base import Dialect
 from promptstream.values.chunk import Chunk, ChunkType, Finish
+from promptstream.values.encoding import encodable
 from promptstream.values.request import Call, ChatRequest
-from promptstream.values.surrogates import Joiner
 from promptstream.wire.retry import Retries
 from promptstream.wire.watch import Watch
 from promptstream.wire.watchdog import FOREVER
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from promptstream.wire.reply import Reply
     from promptstream.wire.transport import Transport
 
-_TEXT = ChunkType.TEXT
 _PEEK = 64 << 10
 _FIELD = re.compile(rb"(data|event|id|retry)?:")
 """How a stream of server-sent events begins: by a field or a comment (WHATWG HTML 9.2.5)."""
@@ -128,7 +127,9 @@ def _conceal(error: StreamError, dialect: Dialect, transport: Transport) -> None
 def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
     reply = _accepted(dialect, transport, call, watch)
     try:
+        since, due, watch.due = monotonic(), watch.due, FOREVER
         yield Finish(request_id=_request_id(reply, dialect))
+        watch.due = due + monotonic() - since  # what a middleware did meanwhile is no time that the server took
         yield from encodable(_decoded(dialect, reply, request, watch))
         reply.finish()
     except BaseException:
@@ -200,8 +201,10 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
         streamed = holds(head, kind, request.streaming)
         if not streamed:
             reply.whole(body)
+            watch.due = FOREVER
     except Truncated:
         if not holds(bytes(body), kind, request.streaming):
+            watch.due = FOREVER
             yield from _decoded_cut(dialect, body)
         raise
     if not streamed:
@@ -277,33 +280,6 @@ def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) 
         yield event
         watch.due = monotonic() + watch.idle
     watch.due = FOREVER  # the server is done; what is made of its last bytes may take the consumer's time
-
-
-def encodable(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Join surrogate pairs split over deltas, so that every chunk's text can be encoded."""
-    joiner, thoughts = Joiner(), Joiner()
-    for chunk in chunks:
-        if chunk.type is _TEXT:
-            if thoughts.held:
-                yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
-            if joiner.held or not chunk.text.isascii():
-                chunk.text = joiner.feed(chunk.text)
-                if not chunk.text:
-                    continue
-            yield chunk
-            continue
-        if isinstance(chunk, Finish) and chunk.reason is None and not chunk.sentinel:
-            yield chunk  # what is learned between two deltas, such as Gemini's counts, does not part them
-            continue
-        if joiner.held:
-            yield Chunk(_TEXT, joiner.flush(), model=chunk.model)
-        if chunk.type is ChunkType.REASONING:
-            chunk.reasoning = thoughts.feed(chunk.reasoning)
-            if not chunk.reasoning:
-                continue
-        elif thoughts.held:
-            yield Chunk(ChunkType.REASONING, reasoning=thoughts.flush(), model=chunk.model)
-        yield chunk
 
 
 def _parsed(body: bytes | bytearray) -> Any:

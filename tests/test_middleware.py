@@ -313,7 +313,7 @@ def test_a_layer_that_says_nothing_gives_no_answer(chunks):
         (Chunk(ChunkType.DONE), "a chunk of type done, which only the turn makes"),
         (Chunk(ChunkType.ERROR), "a chunk of type error, which only the turn makes"),
         (Chunk(ChunkType.TOOL_RESULT), "a chunk of type tool_result, which only the turn makes"),
-        (Chunk("text", "Hi"), "a chunk whose type is 'text'; give a ChunkType"),
+        (Chunk("text", "Hi"), r"a chunk whose type is 'text'; write ChunkType\.TEXT"),
         (Chunk(InternalType.FINISH), "a chunk of type .*, which only the turn makes"),
         (Chunk(ChunkType.TEXT, 5), "a chunk of type text that holds 5 in place of a string"),
         (Chunk(ChunkType.REASONING, reasoning=None), "a chunk of type reasoning that holds None"),

@@ -839,3 +839,40 @@ def test_a_text_completion_is_read_from_its_text():
     end = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
     assert played(sse(*pieces, end))[0].text == "Hello"
     assert played(whole={"choices": [{"index": 0, "text": "Hello", "finish_reason": "stop"}]})[0].text == "Hello"
+
+
+@pytest.mark.parametrize("indexed", [{}, {"index": 0}])
+@pytest.mark.parametrize("kept", [str, json.loads])
+def test_calls_under_one_id_in_one_body_are_calls_of_their_own(indexed, kept):
+    """Each with its arguments, and an id by which its result can be told."""
+    calls = [
+        {"id": "x", "type": "function", **indexed, "function": {"name": "f", "arguments": kept(f'{{"i": {number}}}')}}
+        for number in (1, 2)
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    body = {"id": "c1", "model": "m-1", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    first, second = played(whole=body)[0].tool_calls
+    assert (first.arguments, second.arguments) == ({"i": 1}, {"i": 2})
+    assert first.id == "x" != second.id
+
+
+def test_calls_under_one_id_in_a_stream_are_calls_of_their_own():
+    """The index tells them apart, and the deltas go by the same ids as the calls."""
+    events = [called(index=number, id="x", name="f", arguments=f'{{"i": {number}}}') for number in (0, 1)]
+    response, _, chunks = played(sse(*events, event({}, "tool_calls")))
+    first, second = response.tool_calls
+    assert (first.arguments, second.arguments) == ({"i": 0}, {"i": 1})
+    assert first.id == "x" != second.id
+    deltas = [chunk.tool_call.id for chunk in chunks if chunk.type is ChunkType.TOOL_CALL_DELTA]
+    assert deltas == [first.id, second.id]
+
+
+@pytest.mark.parametrize("given", [None, "", 7])
+def test_calls_without_an_id_get_one_each(given):
+    """A result can be told apart from another only by an id."""
+    calls = [{"id": given, "function": {"name": "f", "arguments": f'{{"i": {number}}}'}} for number in (1, 2)]
+    body = {"id": "c1", "model": "m-1", "choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    found = played(whole=body)[0].tool_calls
+    assert [call.arguments for call in found] == [{"i": 1}, {"i": 2}]
+    assert len({call.id for call in found}) == 2
+    assert all(call.id for call in found)

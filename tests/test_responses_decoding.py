@@ -667,3 +667,30 @@ def test_items_under_one_number_that_are_only_said_whole_are_told_apart(index):
     items = [call("{}", 1), call("{}", 2), message("A", 1), message("B", 2)]
     got = answer(sse(*[done(index, item) for item in items for _ in range(2)], ended()))
     assert ([each.id for each in got.tool_calls], got.text) == (["call_1", "call_2"], "AB")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("ids", [("fc_1", "fc_2"), ("", "")])
+def test_two_calls_under_one_id_are_two(streamed, ids):
+    """Each has its own arguments, and an id by which its result can be told from the other's."""
+    items = [
+        {"type": "function_call", "id": own, "call_id": "x", "name": "f", "arguments": f'{{"i": {number}}}'}
+        for number, own in enumerate(ids)
+    ]
+    response = {"id": "r", "status": "completed", "output": items, "usage": USAGE}
+    if streamed:
+        events = [
+            {"type": f"response.output_item.{verb}", "output_index": number, "item": {**item, **more}}
+            for number, item in enumerate(items)
+            for verb, more in (("added", {"arguments": ""}), ("done", {}))
+        ]
+        events.append({"type": "response.completed", "response": response})
+        answer, error, chunks = played(*(f"data: {json.dumps(each)}\n\n".encode() for each in events))
+    else:
+        answer, error, chunks = played(whole=response)
+    assert error is None
+    first, second = answer.tool_calls
+    assert (first.arguments, second.arguments) == ({"i": 0}, {"i": 1})
+    assert first.id == "x" != second.id
+    deltas = [chunk.tool_call.id for chunk in chunks if chunk.type is ChunkType.TOOL_CALL_DELTA]
+    assert set(deltas) == {first.id, second.id}

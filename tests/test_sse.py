@@ -399,3 +399,10 @@ def test_a_retry_of_many_digits_is_no_reason_to_die():
     """A reconnection time too long for an integer is a fault of the server's, not an exception of Python's."""
     body = b"retry: " + b"9" * 10_000 + b"\ndata: x\n\n"
     assert [event.data for event in iter_sse([body])] == ["x"]
+
+
+def test_no_event_is_logged(caplog):
+    """Neither what comes nor that it comes is written to any logger, at whatever level (design, section 4)."""
+    with caplog.at_level(1):
+        assert len(list(iter_sse([b"data: secret\n\n" * 3, b": a\n\ndata: b\ndata: c\nfoo: d\n\n"]))) == 4
+    assert caplog.records == []

@@ -16,7 +16,7 @@ from layers import ENDING, GONE, asking, failed, known, plain, played, text_only
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -66,6 +66,11 @@ def desk() -> Iterator[Desk]:
     yield Desk(spans, tracers, reader, meters)
     tracers.shutdown()
     meters.shutdown()
+
+
+def points(desk: Desk, name: str) -> list[Any]:
+    """Give the data points of the metric *name*."""
+    return list(desk.metrics()[name].data.data_points)
 
 
 def request(**changes: Any) -> ChatRequest:
@@ -249,6 +254,68 @@ def test_an_error_of_somebody_elses_is_named_in_full(desk):
     with pytest.raises(json.JSONDecodeError):
         asking(played(), desk.layer(), broken).result()
     assert desk.span().attributes["error.type"] == "json.decoder.JSONDecodeError"
+
+
+def test_where_nobody_answered_no_model_is_said_to_have(desk):
+    """A refused key gives no answering model; one that began to answer is told."""
+    refused = errors.Authentication("No.", status=401)
+    failed(asking(played([Finish(warnings=("w",)), refused]), desk.layer(), request=request()), errors.Authentication)
+    assert "gen_ai.response.model" not in desk.span().attributes
+    assert desk.span().attributes["gen_ai.request.model"] == "m"
+    assert "gen_ai.response.model" not in points(desk, "gen_ai.client.operation.duration")[0].attributes
+    desk.spans.clear()
+    failed(asking(played(["One ", GONE]), desk.layer(), request=request()), errors.Overloaded)
+    assert desk.span().attributes["gen_ai.response.model"] == "scripted"
+
+
+class Broken(SpanProcessor):
+    """Fail at the given moments."""
+
+    def __init__(self, *moments: str) -> None:
+        self._moments = moments
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        """Fail at a span's begin."""
+        if "start" in self._moments:
+            raise OSError("No collector, and a secret.")
+
+    def on_end(self, span: Any) -> None:
+        """Fail at a span's end."""
+        if "end" in self._moments:
+            raise OSError("No collector, and a secret.")
+
+
+@pytest.mark.parametrize("moments", [("start",), ("end",), ("start", "end")])
+@pytest.mark.parametrize("content", [False, True])
+def test_what_fails_beyond_telemetry_breaks_no_turn(desk, caplog, moments, content):
+    """A span processor that raises costs the span; the answer, and any other ending, is what it is without."""
+    desk.tracers.add_span_processor(Broken(*moments))
+    layer = desk.layer(content=content)
+    response = asking(played(["Hi", TELLING]), layer).result()
+    assert (response.text, response.usage.input, response.complete) == ("Hi", 10, True)
+    assert "gen_ai.client.operation.duration" in desk.metrics()
+    stream = asking(played(), layer)
+    for _ in stream:
+        break
+    assert (stream.response.text, stream.response.finish_reason) == ("One ", "cancelled")
+    assert not stream.response.warnings
+    assert failed(asking(played(["One ", GONE]), layer), errors.Overloaded).response.text == "One "
+    assert {record.name for record in caplog.records} == {"promptstream"}
+    assert {record.getMessage() for record in caplog.records} == {"Telemetry failed (OSError); the turn goes on."}
+
+
+def test_an_instrument_that_fails_breaks_no_turn(desk, caplog, monkeypatch):
+    """Neither do metrics, and the span still ends."""
+    from opentelemetry.sdk.metrics import Histogram
+
+    def fails(*args: Any, **named: Any) -> None:
+        raise ValueError("No room.")
+
+    layer = desk.layer()
+    monkeypatch.setattr(Histogram, "record", fails)
+    assert asking(played(["Hi", TELLING]), layer).result().complete
+    assert desk.span().attributes["gen_ai.response.finish_reasons"] == ("stop",)
+    assert "Telemetry failed (ValueError); the turn goes on." in caplog.messages
 
 
 def test_another_provider_that_answers_is_the_one_that_is_told(desk):

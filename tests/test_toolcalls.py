@@ -111,6 +111,75 @@ def test_an_id_of_its_own_for_each_delta_makes_no_calls():
     assert taken(collected) == [("c1", "f", {"a": 1}), ("d1", "g", {})]
 
 
+@pytest.mark.parametrize("names", [("f", "f"), ("f", "g")])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_two_calls_under_one_id_are_two(names, pieces):
+    """A new index and a name after whole arguments are a call of its own, with an id of its own."""
+    collected = ToolCalls()
+    given = []
+    for index, name in enumerate(names):
+        raw = f'{{"i": {index}}}'
+        cuts = [raw[at : at + len(raw) // pieces + 1] for at in range(0, len(raw), len(raw) // pieces + 1)]
+        given.append(
+            [collected.add(index, "x", name, cuts[0]), *(collected.add(index, "x", None, each) for each in cuts[1:])]
+        )
+    first, second = collected.take()
+    assert [(call.name, call.arguments) for call in (first, second)] == [(names[0], {"i": 0}), (names[1], {"i": 1})]
+    assert first.id == "x"
+    assert second.id.startswith("call_")
+    assert [{delta.id for delta in deltas} for deltas in given] == [{first.id}, {second.id}]
+
+
+@pytest.mark.parametrize("index", [None, 0])
+def test_two_whole_calls_under_one_id_and_no_index_of_use_are_two(index):
+    """After one whole object no fragment of it can come: another whole one is another call."""
+    collected = ToolCalls()
+    for number in range(3):
+        collected.add(index, "x", "f", json.dumps({"i": number}))
+    calls = collected.take()
+    assert [call.arguments for call in calls] == [{"i": 0}, {"i": 1}, {"i": 2}]
+    assert len({call.id for call in calls}) == 3
+
+
+def test_a_new_index_for_each_fragment_makes_no_calls():
+    """Where the arguments under an id are not whole yet, what comes under another index goes on with them."""
+    collected = ToolCalls()
+    for index, fragment in enumerate(('{"a"', ": {}", "}")):
+        collected.add(index, "c1", "f", fragment)
+    assert taken(collected) == [("c1", "f", {"a": {}})]
+
+
+def test_calls_of_a_whole_answer_are_never_merged():
+    """Each entry is a call, with whatever id, index and arguments it came."""
+    collected = ToolCalls()
+    for place, raw in enumerate(('{"a": ', "", '{"a": 1}')):
+        collected.add(place, "x", "f", raw, own=True)
+    calls = collected.take()
+    assert [call.arguments for call in calls] == [None, {}, {"a": 1}]
+    assert len({call.id for call in calls}) == 3
+
+
+def test_an_id_that_was_taken_is_not_given_again():
+    """A call that begins after the others were taken can be told apart from them too."""
+    collected = ToolCalls()
+    collected.add(0, "x", "f", "{}")
+    [first] = collected.take()
+    collected.add(0, "x", "f", "{}")
+    [second] = collected.take()
+    assert (first.id, second.id == "x") == ("x", False)
+
+
+def test_names_repeated_on_every_fragment_are_no_quadratic_affair():
+    """Whether a call is whole is not looked up over and over."""
+    collected = ToolCalls()
+    collected.add(0, "c1", "f", '{"a": "')
+    for _ in range(50_000):
+        collected.add(0, "c1", "f", "{xxxxxxxx}")
+    collected.add(0, "c1", "f", '"}')
+    (call,) = collected.take()
+    assert len(call.arguments["a"]) == 500_000
+
+
 def test_an_index_may_be_written_as_text():
     """It is a number all the same."""
     collected = ToolCalls()

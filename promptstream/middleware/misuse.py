@@ -31,7 +31,10 @@ def problem(chunk: Any) -> str | None:
         return f"{chunk!r:.60}, which is no Chunk.{hint}"
     kind: Any = chunk.type
     if kind.__class__ not in (ChunkType, InternalType):
-        return f"a chunk whose type is {kind!r:.60}; give a ChunkType."
+        known = isinstance(kind, str) and kind in {each.value for each in ChunkType}
+        return (
+            f"a chunk whose type is {kind!r:.60}; {f'write ChunkType.{kind.upper()}' if known else 'give a ChunkType'}."
+        )
     if kind not in _KINDS or not isinstance(chunk, _KINDS[kind]):
         return f"a chunk of type {kind!s:.40}, which only the turn makes."
     said: Any = chunk.reasoning if kind is ChunkType.REASONING else chunk.text

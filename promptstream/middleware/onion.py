@@ -18,6 +18,7 @@ from promptstream.errors import Cancelled, ConfigError, ProviderError, StateErro
 from promptstream.middleware.misuse import close, name_of, no_iterator, problem
 from promptstream.middleware.told import SHOWN, Told
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
+from promptstream.values.encoding import Halves, encodable, mended_call
 from promptstream.values.names import nearest
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import FINISH_REASONS
@@ -108,17 +109,22 @@ class _Onion:
 
     def answer(self, request: ChatRequest) -> Iterator[Chunk]:
         """Yield what the outermost layer does, checked, and then what the provider told of the ending."""
-        top, told = _Run(), self._told
+        top, told, halves = _Run(), self._told, Halves()
         chunks = self._begin(0, top, request)
+        waits = False  # half a character
         try:
             for chunk in chunks:
-                kind = chunk.type
-                if kind is _TEXT and not told.marks:
+                if chunk.type is _TEXT and chunk.text.isascii() and not (told.marks or waits):
                     told.seen, told.shown = chunk, True
                     yield chunk
                 else:
-                    yield from told.show(chunk) if kind.__class__ is ChunkType else told.internal(chunk)
-            yield from self._ending(top)
+                    yield from encodable(told.out(_mended(chunk)), halves)
+                    waits = halves.held
+            yield from encodable(self._ending(top), halves)
+        except Exception:
+            if self._watch.stopped is None:  # else nothing is taken any more
+                yield from told.known()
+            raise
         finally:
             self._end(chunks)
 
@@ -245,18 +251,24 @@ class _Onion:
             if last.inner is None:
                 yield from self._own(last)
             elif last.inner.error is not None or not _provider_of(last).finished:
-                yield from told.withdrawn()
+                told.withdraw()
                 raise _cut(last) from _bare(last.inner.error)
         yield from told.signals()
 
     def _own(self, run: _Run) -> Iterator[Chunk]:
         """End the answer of a layer that asked nobody: it is whole as it stands."""
-        yield from self._told.withdrawn()  # of a call before it, whose answer was put aside
+        self._told.withdraw()  # of a call before it, whose answer was put aside
         if not self._told.shown:
             raise Truncated(
                 f"There is no answer: the middleware {run.name} neither asked nor said anything.", phase="middleware"
             )
         yield Finish(sentinel=True)
+
+
+def _mended(chunk: Chunk) -> Chunk:
+    """Give *chunk* with a tool call that can be encoded; text is seen to beside it."""
+    call = chunk.tool_call and mended_call(chunk.tool_call)
+    return chunk if call is chunk.tool_call else attrs.evolve(chunk, tool_call=call)
 
 
 def _provider_of(run: _Run) -> _Run:

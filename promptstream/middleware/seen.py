@@ -18,6 +18,8 @@ class Seen:
 
     def __init__(self, request: ChatRequest, content: bool = False) -> None:
         self.provider, self.model = request.provider, request.model
+        self.answered = False
+        """True once a model began to answer, or was named as the one that does."""
         self.began = monotonic()
         self.first: float | None = None
         """Seconds to the first visible chunk."""
@@ -42,7 +44,7 @@ class Seen:
         kind = chunk.type
         if kind.__class__ is ChunkType:
             if self.first is None:
-                self.first = self.seconds
+                self.first, self.answered = self.seconds, True
             if kind is _TEXT:
                 if self.first_text is None:
                     self.first_text = self.seconds
@@ -58,11 +60,13 @@ class Seen:
         if chunk.restart:
             self.provider = chunk.provider or self.provider
             self.request_id, self.usage, self.reason, self.finished = None, Usage(), None, False
+            self.answered = self.first is not None
         self.model = chunk.model or self.model
         self.request_id = self.request_id or chunk.request_id
         self.usage = chunk.usage_seen or self.usage
         self.reason = chunk.reason or self.reason
         self.finished = self.finished or chunk.reason is not None or chunk.sentinel
+        self.answered = self.answered or self.finished or (chunk.model is not None and not chunk.restart)
 
     def message(self) -> Message:
         """Give what was kept as the assistant's message."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from promptstream._version import __version__
 from promptstream.errors import ConfigError
+from promptstream.middleware.log import NAME
 from promptstream.middleware.onion import CallNext, Middleware
 from promptstream.middleware.seen import Seen, class_of
 from promptstream.values.chunk import Chunk
@@ -47,8 +49,9 @@ def telemetry(
     of your loop's body: only while the request is sent is it current, so that an HTTP client's own span becomes its
     child. A round that fails gets status ERROR and the error's class, never its message; one that its loop left is
     no error, and has ``promptstream.cancelled``. The metrics are ``gen_ai.client.operation.duration``,
-    ``gen_ai.client.operation.time_to_first_chunk`` and ``gen_ai.client.token.usage``. One of these may serve many
-    conversations in many threads.
+    ``gen_ai.client.operation.time_to_first_chunk`` and ``gen_ai.client.token.usage``. Where a processor or an exporter
+    raises, the turn goes on, and the logger "promptstream" warns. One of these may serve many conversations in many
+    threads.
 
     Args:
         tracer_provider, meter_provider: where they go; the global ones where none is given.
@@ -108,17 +111,11 @@ def _traced(
     tracer: Tracer, instruments: _Instruments, content: bool, request: ChatRequest, call_next: CallNext
 ) -> Iterator[Chunk]:
     """Run one round. The span is handed about by hand: what is current belongs to whoever holds the loop."""
-    from opentelemetry.trace import SpanKind
-
-    asked = _request_attributes(request)
-    name = f"{asked['gen_ai.operation.name']} {request.model}".rstrip()
-    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=asked)
+    span = _begin(tracer, request, content)
     content = content and span.is_recording()
     seen = Seen(request, content)
     failure: BaseException | None = None
     try:
-        if content:
-            span.set_attributes(_content_attributes(request))
         for chunk in _inside(span, seen, call_next(request)):
             seen.add(chunk)
             yield chunk
@@ -126,11 +123,39 @@ def _traced(
         failure = error
         raise
     finally:
-        try:
-            _end(span, instruments, seen, request, failure, content)
-        finally:
+        common, failed = _common(seen, request), _failed(seen, failure)
+        with _apart():
+            _tell(span, seen, request, common | failed, content)
+        with _apart():
             span.end()
-            del failure  # a frame that kept what it raises would be a cycle with its traceback
+        with _apart():
+            _measure(instruments, seen, request, common, failed)
+        del failure  # a frame that kept what it raises would be a cycle with its traceback
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Keep what fails in OpenTelemetry, or in what was hung into it, from the turn; a line in the log tells of it."""
+    try:
+        yield
+    except Exception as error:
+        from logging import getLogger
+
+        getLogger(NAME).warning("Telemetry failed (%s); the turn goes on.", class_of(error))
+
+
+def _begin(tracer: Tracer, request: ChatRequest, content: bool) -> Span:
+    """Start the span; where that fails, give one that records nothing and leaves the caller's in its place."""
+    from opentelemetry.trace import NonRecordingSpan, SpanKind, get_current_span
+
+    span: Span = NonRecordingSpan(get_current_span().get_span_context())
+    with _apart():
+        asked = _request_attributes(request)
+        name = f"{asked['gen_ai.operation.name']} {request.model}".rstrip()
+        span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=asked)
+        if content and span.is_recording():
+            span.set_attributes(_content_attributes(request))
+    return span
 
 
 def _inside(span: Span, seen: Seen, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
@@ -175,14 +200,10 @@ def _request_attributes(request: ChatRequest) -> dict[str, Any]:
     return told
 
 
-def _end(
-    span: Span, instruments: _Instruments, seen: Seen, request: ChatRequest, error: BaseException | None, content: bool
-) -> None:
-    """Tell of the ending, on the span and in the metrics."""
+def _tell(span: Span, seen: Seen, request: ChatRequest, told: dict[str, Any], content: bool) -> None:
+    """Tell of the ending on the span: *told*, and what *seen* has besides."""
     from opentelemetry.trace import Status, StatusCode
 
-    common = _common(seen, request)
-    told: dict[str, Any] = dict(common)
     told.update((name, count) for name, count in _counts(seen).items() if count is not None)
     if seen.request_id is not None:
         told["gen_ai.response.id"] = seen.request_id
@@ -190,16 +211,29 @@ def _end(
         told["gen_ai.response.finish_reasons"] = [seen.reason]
     if request.streaming and seen.first is not None:
         told["gen_ai.response.time_to_first_chunk"] = seen.first
-        instruments.first.record(seen.first, common)
     if content:
         told["gen_ai.output.messages"] = _json([{"finish_reason": "unknown"} | _message(seen.message())])
-    failed = {}
-    if seen.was_left(error):
-        told["promptstream.cancelled"] = True
-    elif error is not None and not isinstance(error, GeneratorExit):
-        failed = {"error.type": class_of(error)}
+    if "error.type" in told:
         span.set_status(Status(StatusCode.ERROR))
-    span.set_attributes(told | failed)
+    span.set_attributes(told)
+
+
+def _failed(seen: Seen, error: BaseException | None) -> dict[str, Any]:
+    """Give what is told of *error*: that the loop was left is no failure."""
+    if seen.was_left(error):
+        return {"promptstream.cancelled": True}
+    if error is None or isinstance(error, GeneratorExit):
+        return {}
+    return {"error.type": class_of(error)}
+
+
+def _measure(
+    instruments: _Instruments, seen: Seen, request: ChatRequest, common: dict[str, Any], failed: dict[str, Any]
+) -> None:
+    """Record the round in the metrics."""
+    failed = {name: value for name, value in failed.items() if name == "error.type"}
+    if request.streaming and seen.first is not None:
+        instruments.first.record(seen.first, common)
     instruments.duration.record(seen.seconds, common | failed)
     for kind, count in (("input", seen.usage.input), ("output", seen.usage.output)):
         if count is not None:
@@ -214,7 +248,7 @@ def _common(seen: Seen, request: ChatRequest) -> dict[str, Any]:
     }
     if request.model:
         told["gen_ai.request.model"] = request.model
-    if seen.model:
+    if seen.answered and seen.model:
         told["gen_ai.response.model"] = seen.model
     return told
 

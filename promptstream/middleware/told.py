@@ -69,7 +69,10 @@ class Told:
         self._placed: dict[int, Chunk] = {}
         """What was handed out in place of a layer."""
         self._signals: list[Finish] = []
-        """Finish signals leave last, so that no answer counts as whole while a layer holds text of it."""
+        """Finish signals leave last, so that no answer counts as whole while a layer holds text of it.
+
+        What is told beside them leaves at once: it holds also where the answer does not become whole.
+        """
 
     # Inside
 
@@ -111,7 +114,11 @@ class Told:
 
     # Outside
 
-    def show(self, chunk: Chunk) -> Iterator[Chunk]:
+    def out(self, chunk: Chunk) -> Iterator[Chunk]:
+        """Hand out a chunk that the outermost layer yields."""
+        return self._show(chunk) if chunk.type.__class__ is ChunkType else self._internal(chunk)
+
+    def _show(self, chunk: Chunk) -> Iterator[Chunk]:
         """Hand out a visible chunk, after what was dropped that belongs before it."""
         yield from self._marked()
         self.seen = chunk
@@ -120,7 +127,7 @@ class Told:
             self._thoughts = _checksum(chunk, self._thoughts)
         yield chunk
 
-    def internal(self, chunk: Chunk) -> Iterator[Chunk]:
+    def _internal(self, chunk: Chunk) -> Iterator[Chunk]:
         """Hand out a Finish or an Opaque, after those before it that were dropped."""
         if id(chunk) in self._placed:
             return
@@ -137,6 +144,10 @@ class Told:
     def rest(self) -> Iterator[Chunk]:
         """Hand out all that was dropped and not missed by now, but for the finish signals."""
         yield from self._marked()
+        yield from self.known()
+
+    def known(self) -> Iterator[Chunk]:
+        """Hand out each Finish that was dropped, but for the finish signals."""
         for entry in self._drained():
             yield from self._retrieved(entry)
 
@@ -146,11 +157,9 @@ class Told:
             yield Opaque(new=True)  # a sentinel counts after content, which was dropped
         yield from self._signals
 
-    def withdrawn(self) -> Iterator[Chunk]:
-        """Hand out the finish signals as if they were none."""
-        signals, self._signals = self._signals, []
-        for chunk in signals:
-            yield _unsigned(chunk)
+    def withdraw(self) -> None:
+        """Take the finish signals back: they are of an answer that was put aside, or is cut."""
+        self._signals.clear()
 
     def _drained(self) -> Iterator[_Entry]:
         while self._entries:
@@ -184,9 +193,9 @@ class Told:
         yield from self._let_out(chunk, entry.providers)
 
     def _let_out(self, chunk: Finish, providers: bool) -> Iterator[Chunk]:
-        """Hand out a Finish, or keep it for the end where it is a finish signal or comes after one."""
+        """Hand out a Finish, but keep its signal for the end."""
         if chunk.restart:
-            yield from self.withdrawn()
+            self.withdraw()
             self.stated = False
         if providers and self._spent and (chunk.usage_seen is not None or chunk.cost is not None):
             spent, paid = self._spent
@@ -194,10 +203,13 @@ class Told:
             cost = None if chunk.cost is None or paid is None else paid + chunk.cost
             chunk = attrs.evolve(chunk, usage_seen=usage, cost=cost)
         self.stated = self.stated or (not providers and chunk.reason is not None)
-        if self._signals or chunk.reason is not None or chunk.sentinel:
-            self._signals.append(chunk)
-        else:
-            yield chunk
+        if chunk.reason is not None or chunk.sentinel:
+            signal = Finish(
+                reason=chunk.reason, raw_reason=chunk.raw_reason, sentinel=chunk.sentinel, pause=chunk.pause
+            )
+            self._signals.append(signal)
+            chunk = _unsigned(chunk)
+        yield chunk
 
 
 def _unsigned(chunk: Finish) -> Finish:

@@ -177,6 +177,11 @@ class ChatRequest:
         """The model as a warning names it."""
         return self.model or "the model"
 
+    @property
+    def declared(self) -> frozenset[str]:
+        """The names of the tools that it tells of."""
+        return frozenset(tool.name for tool in self.tools)
+
 
 @attrs.frozen(eq=False)
 class Call:

@@ -121,7 +121,19 @@ def _joined(pending: list[bytes]) -> str:
     return line.decode(errors="replace")
 
 
+class _Silent:
+    """Take the place of the logger to which sseclient writes lines for every event."""
+
+    def debug(self, *said: object) -> None:
+        """Write nothing."""
+
+
+_SILENT = _Silent()
+
+
 class _Client(sseclient.SSEClient):
+    _logger = property(lambda self: _SILENT, lambda self, logger: None)
+
     def __init__(self, blocks: Iterator[bytes]) -> None:
         super().__init__(blocks)
         self._blocks = blocks

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from playing import asked, encode, play, play_whole, read
 from wires import WIRES, Wire
 from wires.script import Answer, Called, Returned, Said, Sign, Think, Thought, Use, Uses
 
 import promptstream
 from promptstream.values.message import Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.values.names import called_as
 from promptstream.values.request import ToolSpec
 
 ADD, MULTIPLY = ToolSpec("add", "Add."), ToolSpec("multiply", "Multiply.")
@@ -212,6 +218,38 @@ def test_ids_from_elsewhere_are_made_fit_alike_in_call_and_result(wire: Wire, st
     request = asked(wire, history, tools=TOOLS)
     (called,), (returned,) = request.of(Called), request.of(Returned)
     assert returned.id in (called.id, None)
+
+
+@pytest.mark.parametrize("strange", ["functions.add", "a b\n", "ünïcode", "x" * 200, "1:add", "", "add"], ids=repr)
+def test_names_that_would_be_refused_are_made_fit_alike_in_call_and_result(wire: Wire, strange):
+    """A model may call what no tool can be called; the conversation goes on, and its own history keeps the name."""
+    call = ToolCall("call_1", strange, {}, "{}")
+    history = [Message("user", "?"), Message("assistant", call), Message("tool", ToolResult("call_1", strange, "No."))]
+    request = asked(wire, history, tools=TOOLS)
+    (called,), (returned,) = request.of(Called), request.of(Returned)
+    assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", called.name)  # what all of them take
+    assert returned.name in (called.name, "", None)
+    assert strange != "add" or called.name == "add"
+    assert call.name == strange
+
+
+def test_the_names_of_tools_that_are_told_of_stay_as_they_are(wire: Wire):
+    """A server that takes a tool's name in the list of tools takes it in the history, and the model knows it by it."""
+    name = f"files.read.{'x' * 80}"
+    call, result = ToolCall("call_1", name, {}, "{}"), ToolResult("call_1", name, "5")
+    history = [Message("user", "?"), Message("assistant", call), Message("tool", result)]
+    body = json.dumps(encode(wire, history, tools=(ToolSpec(name, "Read."),)).json)
+    assert body.count(f'"{name}"') >= 2
+    assert "files_read" not in body
+
+
+@given(st.text(max_size=80))
+def test_any_text_becomes_a_name_that_all_take(text):
+    """Whatever a model writes, and the same one every time; a good one stays."""
+    name = called_as(text, ())
+    assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name)
+    assert called_as(name, ()) == name
+    assert called_as(text, {text}) == text
 
 
 def test_a_history_of_plain_dicts_with_tools_is_taken(wire: Wire):

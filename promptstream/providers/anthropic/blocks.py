@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from promptstream.errors import LimitExceeded, ProtocolError
-from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
+from promptstream.providers.toolcalls import MAX_CALLS, unused, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall
 from promptstream.values.surrogates import mend
@@ -157,10 +157,7 @@ class Blocks:
     def _call(self, block: _Block) -> Chunk:
         if len(self._ids) >= MAX_CALLS:
             raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
-        block.id = mend(_string(block.raw.get("id"), "A tool call's id"))
-        if not block.id or block.id in self._ids:
-            block.id = new_id()
-        self._ids.add(block.id)
+        block.id = unused(mend(_string(block.raw.get("id"), "A tool call's id")), self._ids)
         return self._fragment(block, "")
 
     def _fragment(self, block: _Block, fragment: str) -> Chunk:

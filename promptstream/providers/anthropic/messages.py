@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from promptstream.errors import ConfigError, Unsupported
 from promptstream.providers.anthropic.blocks import PROTOCOL
 from promptstream.providers.parameters import encoded_data, portable_id
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.values.names import called_as
 
 OPENING = "(The assistant begins.)"
 """What the user says where a history begins with the assistant: the user must speak first."""
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _Blocks = list[dict[str, Any]]
 
 
-def encode_messages(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]], list[str]]:
-    """Give the system prompt, the other messages, and warnings of what was added.
+def encode_messages(
+    messages: Sequence[Message], declared: Container[str]
+) -> tuple[str, list[dict[str, Any]], list[str]]:
+    """Give the system prompt, the other messages, and warnings of what was added; *declared* are the tools' names.
 
     Raises:
         ConfigError: no user speaks, or what the user says last is empty.
@@ -35,7 +36,7 @@ def encode_messages(messages: Sequence[Message]) -> tuple[str, list[dict[str, An
     encoded: list[dict[str, Any]] = []
     for message in said:
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = _assistant(message, awaited) if role == "assistant" else _user(message, discarded)
+        blocks = _assistant(message, awaited, declared) if role == "assistant" else _user(message, discarded)
         if not blocks:
             continue
         if encoded and encoded[-1]["role"] == role:
@@ -106,20 +107,20 @@ def _is_refused(message: Message) -> bool:
     return any("refusal" in _own(part) for part in message.parts)
 
 
-def _assistant(message: Message, awaited: set[str]) -> _Blocks:
+def _assistant(message: Message, awaited: set[str], declared: Container[str]) -> _Blocks:
     if _is_refused(message):
         return []
-    blocks = [block for part in message.parts for block in _said(part, awaited)]
+    blocks = [block for part in message.parts for block in _said(part, awaited, declared)]
     while blocks and blocks[-1]["type"] in ("thinking", "redacted_thinking"):
         blocks.pop()  # stopped before it spoke: an answer that ends in a thought is refused
     return blocks
 
 
-def _said(part: Any, awaited: set[str]) -> Iterator[dict[str, Any]]:
+def _said(part: Any, awaited: set[str], declared: Container[str]) -> Iterator[dict[str, Any]]:
     own = _own(part)
     if isinstance(part, ToolCall):
-        name = _UNFIT.sub("_", part.name)[:64] or "unknown"  # of a call that was cut, or of another provider's style
-        use = {"type": "tool_use", "id": portable_id(part.id), "name": name, "input": part.arguments or {}}
+        name, given = called_as(part.name, declared), part.arguments or {}
+        use = {"type": "tool_use", "id": portable_id(part.id), "name": name, "input": given}
         yield use | ({"caller": own["caller"]} if "caller" in own else {})
     elif isinstance(part, Reasoning):
         if own.get("signature"):

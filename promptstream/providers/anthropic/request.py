@@ -38,7 +38,7 @@ def encode_body(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
         Unsupported: a message holds what this protocol cannot carry.
     """
     rules, given = rules_for(request.model), request.parameters
-    system, messages, warnings = encode_messages(request.messages)
+    system, messages, warnings = encode_messages(request.messages, request.declared)
     body: dict[str, Any] = {"model": request.model, "max_tokens": _limit(request, rules), "messages": messages}
     if system:
         body["system"] = system

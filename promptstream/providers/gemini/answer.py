@@ -14,7 +14,7 @@ from promptstream.providers.failures import MAX_TEXT, cleaned, said_error
 from promptstream.providers.gemini.arguments import Arguments
 from promptstream.providers.gemini.models import rules_for
 from promptstream.providers.reading import MAX_COUNT, count, list_in, spent, text_in
-from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
+from promptstream.providers.toolcalls import MAX_CALLS, unused, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall
 from promptstream.values.secret import Secret
@@ -216,10 +216,7 @@ class GeminiAnswer:
             raise ProtocolError(f"The answer has more than {MAX_CALLS} tool calls.", phase="decode")
         own = function.get("id")
         kept = {**kept, "id": own} if isinstance(own, str) and own else kept
-        identity = mend(kept.get("id", ""))
-        if not identity or identity in self._ids:
-            identity = new_id()
-        self._ids.add(identity)
+        identity = unused(mend(kept.get("id", "")), self._ids)
         return ToolCall(identity, name, metadata={"gemini": self._kept(kept)})
 
     def _whole(self, call: ToolCall, raw: str) -> Chunk:

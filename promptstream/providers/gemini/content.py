@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,17 +12,18 @@ from promptstream.providers.gemini.models import Rules, rules_for
 from promptstream.providers.parameters import encoded_data
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.values.names import called_as
 from promptstream.wire.jsontext import loads_exact
 
 NO_SIGNATURE = "skip_thought_signature_validator"
 """What stands for the signature of another model's call (ai.google.dev/gemini-api/docs/thought-signatures)."""
-UNNAMED = "unnamed"
-"""What a call is echoed as that the model gave no name: none would be refused."""
 _PARTIAL = ("cancelled", "failed")
 
 
-def contents_of(messages: Sequence[Message], rules: Rules) -> list[dict[str, Any]]:
+def contents_of(messages: Sequence[Message], rules: Rules, declared: Container[str]) -> list[dict[str, Any]]:
     """Give the contents for all messages but the system's; neighbours in one role are one content.
+
+    *declared* are the tools' names.
 
     Raises:
         ConfigError: a part cannot be sent, or nothing is left to be sent.
@@ -34,12 +35,12 @@ def contents_of(messages: Sequence[Message], rules: Rules) -> list[dict[str, Any
         if message.role == "system":
             continue
         if message.role == "assistant":
-            role, parts = "model", _said(message, rules)
+            role, parts = "model", _said(message, rules, declared)
             calls.update((call.id, call) for call in message.tool_calls)
             if at > turn and rules.wants_signatures:
                 _sign_first_call(parts)
         else:
-            role, parts = "user", [_part(part, calls) for part in message.parts if not _is_empty(part)]
+            role, parts = "user", [_part(part, calls, declared) for part in message.parts if not _is_empty(part)]
         if parts and contents and contents[-1]["role"] == role:
             contents[-1]["parts"] += parts
         elif parts:
@@ -62,13 +63,13 @@ def _is_empty(part: Any) -> bool:
     return isinstance(part, Reasoning) or (isinstance(part, Text) and not part.text)
 
 
-def _said(message: Message, rules: Rules) -> list[dict[str, Any]]:
+def _said(message: Message, rules: Rules, declared: Container[str]) -> list[dict[str, Any]]:
     """Give the parts of a model's message as they came; foreign thoughts and foreign signatures stay behind."""
     parts = []
     for part in message.parts:
         kept = _kept(part, rules)
         if isinstance(part, ToolCall):
-            encoded = _call(part, kept)
+            encoded = _call(part, kept, declared)
         elif isinstance(part, Reasoning):
             whole = message.finish_reason not in _PARTIAL or "thoughtSignature" in kept
             encoded = {"text": part.text, "thought": True} if kept.get("own") and whole else {}
@@ -98,8 +99,8 @@ def _kept(part: Any, rules: Rules) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if own or name != "thoughtSignature"} | {"own": own}
 
 
-def _call(call: ToolCall, kept: Mapping[str, Any]) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": call.name or UNNAMED, "args": call.arguments or {}}
+def _call(call: ToolCall, kept: Mapping[str, Any], declared: Container[str]) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": called_as(call.name, declared), "args": call.arguments or {}}
     if isinstance(identity := kept.get("id"), str):
         function["id"] = identity
     return {"functionCall": function, _CALL: call.id}
@@ -117,9 +118,9 @@ def _in_order(said: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None
     answers.sort(key=lambda part: order.get(part[_CALL], len(said)) if "functionResponse" in part else len(said) + 1)
 
 
-def _part(part: Any, calls: Mapping[str, ToolCall]) -> dict[str, Any]:
+def _part(part: Any, calls: Mapping[str, ToolCall], declared: Container[str]) -> dict[str, Any]:
     if isinstance(part, ToolResult):
-        return _result(part, calls.get(part.call_id))
+        return _result(part, calls.get(part.call_id), declared)
     if isinstance(part, Text):
         return {"text": part.text}
     if isinstance(part, (Image, Document)):
@@ -127,12 +128,12 @@ def _part(part: Any, calls: Mapping[str, ToolCall]) -> dict[str, Any]:
     raise ConfigError(f"Gemini does not take a {type(part).__name__} in a user's message.")
 
 
-def _result(result: ToolResult, call: ToolCall | None) -> dict[str, Any]:
-    name = call.name or UNNAMED if call else result.name
-    if not name:
+def _result(result: ToolResult, call: ToolCall | None, declared: Container[str]) -> dict[str, Any]:
+    if not (call or result.name):
         raise ConfigError(
             f"The result of the call {result.call_id!r:.80} names no tool, and no message holds the call."
         )
+    name = called_as(call.name if call else result.name, declared)
     response: dict[str, Any] = {"name": name, "response": _object(result)}
     kept = (call.metadata or {}).get("gemini") if call else None
     if isinstance(kept, Mapping) and isinstance(identity := kept.get("id"), str):

@@ -35,7 +35,7 @@ def encode_body(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     Raises:
         ConfigError: a part of a message, or a parameter, cannot be sent.
     """
-    body: dict[str, Any] = {"contents": contents_of(request.messages, rules_for(request.model))}
+    body: dict[str, Any] = {"contents": contents_of(request.messages, rules_for(request.model), request.declared)}
     system = [message.text for message in request.messages if message.role == "system" and message.text]
     if system:
         body["systemInstruction"] = {"parts": [{"text": text} for text in system]}

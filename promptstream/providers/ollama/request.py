@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from promptstream.errors import ConfigError, Unsupported
@@ -10,12 +10,11 @@ from promptstream.providers.parameters import encoded_data, left_out, rename
 from promptstream.values.effort import Effort
 from promptstream.values.format import Format
 from promptstream.values.message import Image, Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.values.names import called_as
 from promptstream.values.request import ChatRequest
 
 MADE_ID = {"ollama": {"made_id": True}}
 """Metadata of a tool call to which the server gave no id: ours means nothing to it."""
-_UNNAMED = "unnamed"
-"""In place of a name that a call, or a result, lacks."""
 _OPTIONS = {
     "temperature": "temperature",
     "max_tokens": "num_predict",
@@ -45,7 +44,7 @@ def encode_body(
             "'ollama pull NAME' fetches another."
         )
     if request.prompt is None:
-        body["messages"] = list(_messages(request.messages))
+        body["messages"] = list(_messages(request.messages, request.declared))
         # There is no tool_choice: a model that must not call any is not told of any.
         if request.tools and request.parameters.get("tool_choice") != "none":
             body["tools"] = [
@@ -110,28 +109,28 @@ def _think(wanted: Any, request: ChatRequest) -> tuple[bool | str | None, list[s
     return sent, [f"reasoning={shown} was left out, and think={sent!r} sent instead: {request.who} {why}."]
 
 
-def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
+def _messages(messages: Sequence[Message], declared: Container[str]) -> Iterator[dict[str, Any]]:
     calls = {call.id: call for message in messages for call in message.tool_calls}
     for message in messages:
         if message.role == "tool":
             for part in message.parts:
                 if isinstance(part, ToolResult):
-                    yield _result(part, calls.get(part.call_id))
+                    yield _result(part, calls.get(part.call_id), declared)
         elif message.role == "assistant":
-            yield _assistant(message)
+            yield _assistant(message, declared)
         else:
             yield _said(message)
 
 
-def _result(result: ToolResult, call: ToolCall | None) -> dict[str, Any]:
-    name = result.name or (call.name if call else "") or _UNNAMED
+def _result(result: ToolResult, call: ToolCall | None, declared: Container[str]) -> dict[str, Any]:
+    name = called_as(result.name or (call.name if call else ""), declared)
     encoded = {"role": "tool", "content": result.content, "tool_name": name}
     if result.call_id and not (call and _is_made(call)):
         encoded["tool_call_id"] = result.call_id
     return encoded
 
 
-def _assistant(message: Message) -> dict[str, Any]:
+def _assistant(message: Message, declared: Container[str]) -> dict[str, Any]:
     encoded: dict[str, Any] = {"role": "assistant", "content": message.text}
     # What carries another provider's signature is that provider's alone.
     thoughts = [part.text for part in message.parts if isinstance(part, Reasoning) and not part.metadata]
@@ -140,7 +139,7 @@ def _assistant(message: Message) -> dict[str, Any]:
     if message.tool_calls:
         encoded["tool_calls"] = [
             ({"id": call.id} if call.id and not _is_made(call) else {})
-            | {"function": {"name": call.name or _UNNAMED, "arguments": call.arguments or {}}}
+            | {"function": {"name": called_as(call.name, declared), "arguments": call.arguments or {}}}
             for call in message.tool_calls
         ]
     return encoded

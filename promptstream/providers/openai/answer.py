@@ -144,7 +144,7 @@ class ChatAnswer:
             yield from self._text(refusal)
         calls = list_in(delta, "tool_calls") if delta.get("tool_calls") else []  # of any type, where there are none
         for position, call in enumerate(calls):
-            yield self._call(call, position if whole else None)
+            yield self._call(call, position if whole else None, whole and len(calls) > 1)
         if not calls and isinstance(function := delta.get("function_call"), dict):
             yield self._call({"index": 0, "function": function}, None)
         self._spoke = self._spoke or (not whole and bool(delta.get("content") or calls))
@@ -204,7 +204,8 @@ class ChatAnswer:
             else:
                 yield Chunk(ChunkType.TEXT, text, model=self.model)
 
-    def _call(self, call: Any, position: int | None) -> Chunk:
+    def _call(self, call: Any, position: int | None, own: bool = False) -> Chunk:
+        """Take one call's delta; *own* says that it is the call at *position*, whatever its id and index are."""
         if not isinstance(call, dict):
             raise ProtocolError(f"A tool call is not an object: {excerpt(str(call))}", phase="decode")
         function = call.get("function") or call.get("custom") or call
@@ -212,8 +213,8 @@ class ChatAnswer:
             raise ProtocolError(f"A tool call's function is not an object: {excerpt(str(function))}", phase="decode")
         self._called = True
         fragment = function.get("arguments") if "arguments" in function else function.get("input")
-        index = call.get("index", position)
-        delta: ToolCall = self._calls.add(index, call.get("id"), function.get("name"), fragment)
+        index = position if own else call.get("index", position)
+        delta: ToolCall = self._calls.add(index, call.get("id"), function.get("name"), fragment, own)
         return Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=delta, model=self.model)
 
     def finish(self, said: str, choice: dict[str, Any]) -> Iterator[Chunk]:

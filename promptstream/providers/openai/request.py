@@ -12,6 +12,7 @@ from promptstream.values.effort import Effort
 from promptstream.values.format import Format
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolResult
+from promptstream.values.names import called_as
 from promptstream.values.request import ChatRequest
 
 _PLAIN = ("temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
@@ -53,7 +54,7 @@ def encode_body(
     if request.prompt is not None:
         body["prompt"] = request.prompt
     else:
-        encoder = _Messages(rules, provider, echo)
+        encoder = _Messages(rules, provider, echo, request.declared)
         body["messages"] = [encoded for message in request.messages for encoded in encoder.encoded(message)]
         warnings += left_out(encoder.unsaid, request.who, "takes it from the user alone")
     if request.tools:
@@ -149,10 +150,14 @@ def _response_format(wanted: Format) -> Any:
 class _Messages:
     """Encode messages as one server wants them."""
 
-    def __init__(self, rules: Rules, provider: str, echo: Callable[[Message], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, rules: Rules, provider: str, echo: Callable[[Message], Mapping[str, Any]], declared: frozenset[str]
+    ) -> None:
         self._rules = rules
         self._provider = provider
         self._echo = echo
+        self._declared = declared
+        """The tools that the server is told of, by whatever name it takes."""
         self.unsaid: set[str] = set()
         """What an answer held that is not sent back."""
 
@@ -175,7 +180,7 @@ class _Messages:
             {
                 "id": self._rules.call_id(call.id),
                 "type": "function",
-                "function": {"name": call.name or "unnamed", "arguments": arguments_text(call)},
+                "function": {"name": called_as(call.name, self._declared), "arguments": arguments_text(call)},
             }
             for call in message.tool_calls
         ]

@@ -13,7 +13,7 @@ from promptstream.providers.failures import said_error
 from promptstream.providers.openai.answer import find_error
 from promptstream.providers.openai.responses_request import CUSTOM, KEY
 from promptstream.providers.reading import amount, count, list_in, spent, text_in
-from promptstream.providers.toolcalls import MAX_CALLS, new_id, whole_call
+from promptstream.providers.toolcalls import MAX_CALLS, unused, whole_call
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import ToolCall
 from promptstream.values.secret import Secret
@@ -50,6 +50,8 @@ class _Item:
     kind: str
     id: str = ""
     call_id: str = ""
+    own_id: str = ""
+    """Of a call: the id that no other one has."""
     name: str = ""
     phase: str = ""
     pieces: dict[tuple[str, int], list[str]] = attrs.field(factory=dict)
@@ -87,6 +89,7 @@ class Items:
         self._items: list[_Item] = []
         self._by_index: dict[int, _Item] = {}
         self._by_id: dict[tuple[str, str], _Item] = {}
+        self._ids: set[str] = set()
         self._current: _Item | None = None
         """The item whose part is the answer's last."""
         self._refused = False
@@ -242,7 +245,9 @@ class Items:
         return {KEY: {name: value for name, value in data.items() if value}} if any(data.values()) else {}
 
     def _fragment(self, item: _Item, text: str) -> Chunk:
-        delta = ToolCall(item.call_id, item.name, None, mend(text))
+        if item.call_id and not item.own_id:
+            item.own_id = unused(item.call_id, self._ids)
+        delta = ToolCall(item.own_id, item.name, None, mend(text))
         return Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=delta, model=self.model)
 
     def _close(self, item: _Item, given: Mapping[str, Any]) -> Iterator[Chunk]:
@@ -289,7 +294,8 @@ class Items:
             text = f'{_INPUT}{json.dumps(text)[1:-1]}"}}'
         kept = {"id": item.id, "namespace": _name(given, "namespace"), "type": CUSTOM if item.kind == CUSTOM else ""}
         kept = {name: value for name, value in kept.items() if value}
-        call = whole_call(item.call_id or item.id or new_id(), item.name, text)
+        item.own_id = item.own_id or unused(item.call_id or item.id, self._ids)
+        call = whole_call(item.own_id, item.name, text)
         yield from self._leave(None)
         yield Chunk(
             ChunkType.TOOL_CALL,

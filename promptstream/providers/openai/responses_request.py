@@ -13,6 +13,7 @@ from promptstream.providers.openai.request import MODES, of_tools, taken_effort
 from promptstream.providers.parameters import arguments_text, data_url, encoded_data, left_out, rename
 from promptstream.values.format import Format
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
+from promptstream.values.names import called_as
 from promptstream.values.request import ChatRequest
 
 KEY = "openai_responses"
@@ -47,7 +48,7 @@ def encode_body(
         body |= _continued(messages)
     stored = stateful or any(request.extra.get(name) for name in _KEPT_THERE)
     custom = frozenset(call.id for told in request.messages for call in told.tool_calls if _is_custom(call))
-    history = _History(provider, rules.call_id, stored, custom)
+    history = _History(provider, rules.call_id, stored, custom, request.declared)
     body["input"] = [item for message in messages for item in history.items(message)]
     if request.tools:
         body["tools"] = [_tool(tool.name, tool.description, tool.parameters) for tool in request.tools]
@@ -157,6 +158,8 @@ class _History:
     """Whether the server keeps answers, and so knows items by their ids alone."""
     custom: frozenset[str]
     """The ids of calls of custom tools, whose results have a type of their own."""
+    declared: frozenset[str]
+    """The tools that the server is told of, by whatever name it takes."""
     unsaid: set[str] = attrs.field(factory=set)
     """What an answer held that is not sent back."""
 
@@ -234,7 +237,7 @@ class _History:
 
     def _call(self, call: ToolCall, own: Mapping[str, Any]) -> dict[str, Any]:
         more = {name: own[name] for name in ("id", "namespace") if own.get(name)}
-        what = {"call_id": self.call_id(call.id), "name": call.name or "unnamed"} | more
+        what = {"call_id": self.call_id(call.id), "name": called_as(call.name, self.declared)} | more
         if _is_custom(call):
             return {"type": CUSTOM, "input": str((call.arguments or {}).get("input", ""))} | what
         return {"type": "function_call", "arguments": arguments_text(call)} | what

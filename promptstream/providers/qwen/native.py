@@ -232,7 +232,7 @@ class _Answer:
             if known and (not arguments or not isinstance(arguments, str)):
                 return
         self._called = True
-        delta = self._calls.add(index, call.get("id"), function.get("name"), arguments)
+        delta = self._calls.add(index, call.get("id"), function.get("name"), arguments, own=not self._incremental)
         yield Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=delta)
 
     def _finish(self, said: Any) -> Iterator[Chunk]:

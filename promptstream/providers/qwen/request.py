@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from promptstream.errors import ConfigError, Unsupported
@@ -12,6 +12,7 @@ from promptstream.providers.qwen.models import manner_of, plan_for
 from promptstream.values.format import Format
 from promptstream.values.media import media_type
 from promptstream.values.message import Document, Image, Message, Part, Text, ToolResult
+from promptstream.values.names import called_as
 from promptstream.values.request import ChatRequest
 
 _PLAIN = ("temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "presence_penalty")
@@ -38,7 +39,7 @@ def encode_body(request: ChatRequest, incremental: bool) -> tuple[dict[str, Any]
     given = {name: value for name, value in request.parameters.items() if name not in plan.dropped}
     streaming = request.streaming or plan.streams_only
     listed = is_multimodal(request)
-    messages = [encoded for message in request.messages for encoded in _message(message, listed)]
+    messages = [encoded for message in request.messages for encoded in _message(message, listed, request.declared)]
     parameters = _parameters(request, given) | dict(plan.options)
     if streaming:
         parameters["incremental_output"] = incremental
@@ -83,14 +84,14 @@ def _response_format(wanted: Format) -> Any:
     return {"type": "json_schema", "json_schema": {"name": wanted.name, "schema": wanted.schema}}
 
 
-def _message(message: Message, listed: bool) -> Iterator[dict[str, Any]]:
+def _message(message: Message, listed: bool, declared: Container[str]) -> Iterator[dict[str, Any]]:
     """Give what *message* is in this protocol, its content *listed* by parts or not; nothing where it is empty."""
     if message.role == "tool":
         for part in message.parts:
             if isinstance(part, ToolResult):
                 said = [{"text": part.content}] if listed else part.content
                 result = {"role": "tool", "content": said, "tool_call_id": portable_id(part.call_id)}
-                yield result | ({"name": part.name} if part.name else {})
+                yield result | ({"name": called_as(part.name, declared)} if part.name else {})
         return
     contents = [encoded for part in message.parts if (encoded := _part(part)) is not None]
     calls = [
@@ -98,7 +99,7 @@ def _message(message: Message, listed: bool) -> Iterator[dict[str, Any]]:
             "id": portable_id(call.id),
             "type": "function",
             "function": {
-                "name": call.name or "unnamed",
+                "name": called_as(call.name, declared),
                 "arguments": "{}" if call.arguments is None and call.problem else arguments_text(call),
             },
         }
