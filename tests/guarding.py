@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,3 +113,56 @@ def validator(kind: str, fails: bool = True, **params: Any) -> Validator:
     (parsed,) = parse_validators(raw, "$.v", findings)
     assert not findings.all
     return parsed
+
+
+def pieces(said: str, places: list[int]) -> list[str]:
+    """Cut a text."""
+    ends = sorted({min(each, len(said)) for each in places} | {len(said)})
+    return [said[start:end] for start, end in zip([0, *ends], ends, strict=False) if end > start]
+
+
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+WIDE = {0xFF01 + number: 0x21 + number for number in range(94)}
+
+
+def normalised(said: str) -> tuple[str, list[int]]:
+    """Give a text by whole letters (a base with its marks) in one spelling, and whose letter each character is."""
+    letters: list[tuple[int, str]] = []
+    for place, each in enumerate(said):
+        if unicodedata.combining(each) and letters and letters[-1][1] not in INVISIBLE:
+            letters[-1] = letters[-1][0], letters[-1][1] + each
+        else:
+            letters.append((place, each))
+    text, owners = "", []
+    for place, letter in letters:
+        plain = unicodedata.normalize("NFD", letter.translate(WIDE)).casefold()
+        plain = unicodedata.normalize("NFD", plain).replace("\u0131", "i")
+        plain = re.sub("i[\u0300-\u036f]+", lambda found: found[0].replace("\u0307", ""), plain)
+        text += plain
+        owners += [place] * len(plain)
+    return text, owners
+
+
+def _of_word(character: str) -> bool:
+    if character in "词坏คำ":
+        return False
+    return character.isalnum() or character == "_" or unicodedata.category(character) in ("Mn", "Mc")
+
+
+def first_banned(said: str, phrases: list[str], by_word: bool) -> int | None:
+    """Search naively: write all of the text in one spelling, and try each phrase at each place of it."""
+    text, owners = normalised(said)
+    found = []
+    for phrase in phrases:
+        seen = "".join(each for each in normalised(phrase)[0] if each not in INVISIBLE)
+        items = [rf"\s[\s{INVISIBLE}]*?" if each.isspace() else re.escape(each) for each in re.findall(r"\s+|\S", seen)]
+        pattern = re.compile(f"[{INVISIBLE}]*".join(items))
+        for place in range(len(text)):
+            match = pattern.match(text, place)
+            if match is None or unicodedata.category(text[match.end() : match.end() + 1] or " ") in ("Mn", "Mc"):
+                continue
+            before = place > 0 and _of_word(text[place - 1]) and _of_word(text[place])
+            after = match.end() < len(text) and _of_word(text[match.end() - 1]) and _of_word(text[match.end()])
+            if not by_word or not (before or after):
+                found.append(owners[place])
+    return min(found, default=None)

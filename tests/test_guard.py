@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import attrs
-from guarding import HELLO, STOP, flow, fragment, run, text, thought, validator, whole
+from guarding import HELLO, STOP, first_banned, flow, fragment, pieces, run, text, thought, validator, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,29 +126,6 @@ def test_what_was_held_back_is_not_lost_when_the_provider_fails():
 ALPHABET = "aAb ßs-"
 words = st.text(ALPHABET, min_size=1, max_size=4).filter(lambda each: each.strip() == each)
 cuts = st.lists(st.integers(0, 24), max_size=8)
-
-
-def pieces(said: str, places: list[int]) -> list[str]:
-    """Cut a text."""
-    ends = sorted({min(each, len(said)) for each in places} | {len(said)})
-    return [said[start:end] for start, end in zip([0, *ends], ends, strict=False) if end > start]
-
-
-def first_banned(said: str, phrases: list[str], by_word: bool) -> int | None:
-    """Search naively: fold both, and look at the characters next to each place that matches."""
-    folded = said.casefold()
-    owner = [place for place, each in enumerate(said) for _ in each.casefold()]
-    found = []
-    for phrase in (each.casefold() for each in phrases):
-        for place in range(len(folded) - len(phrase) + 1):
-            end = place + len(phrase)
-            if folded[place:end] != phrase:
-                continue
-            before = place > 0 and folded[place - 1].isalnum() and phrase[0].isalnum()
-            after = end < len(folded) and folded[end].isalnum() and phrase[-1].isalnum()
-            if not by_word or not (before or after):
-                found.append(owner[place])
-    return min(found, default=None)
 
 
 @settings(max_examples=600, deadline=None)

@@ -89,6 +89,22 @@ def test_the_limit_of_a_length_leaves_and_nothing_beyond_it():
     assert run(guard(validator("max_length", max=5)), text("12345"), STOP).error is None
 
 
+def test_a_limit_is_named_where_it_is_passed():
+    """Of the answer and of what the user says."""
+    told = "The guardrail {} tripped: the text, after {} characters, is longer than {}; what came before"
+    for kind, params, most, where in (
+        ("max_length", {"max": 5}, "5 characters", 5),
+        ("length", {"max_tokens": 2}, "2 tokens, at 8 characters", 8),
+        ("max_tokens", {"max": 1}, "1 tokens, at 4 characters", 4),
+    ):
+        seen = run(guard(validator(kind, **params)), text("123456789"), STOP)
+        assert str(seen.error).startswith(told.format(repr(kind), where, most))
+    seen = run(guard(validator("max_length", max=4), direction="input"), text("x"), STOP)
+    assert "the message of the user is longer than 4 characters; nothing was sent." in str(seen.error)
+    seen = run(guard(validator("max_length", fails=False, max=4)), text("12345"), STOP)
+    assert [each["message"] for each in seen.validations] == ["is longer than 4 characters"]
+
+
 def test_a_callable_judges_the_whole_text():
     """What it gives, where that is true, is the violation."""
     for given_back in (None, False, ""):
@@ -134,7 +150,8 @@ def test_input_may_be_answered_in_place_of_the_model():
     [
         ((), {}, "at least one check"),
         ((3,), {}, "is no check"),
-        (("",), {}, "is empty"),
+        (("",), {}, "holds nothing but white space"),
+        (("a",), {"hold": "y"}, "give True or False"),
         (("a",), {"direction": "outputs"}, "Did you mean 'output'"),
         (("a",), {"on_violation": "rais"}, "Did you mean 'raise'"),
         (("a",), {"replacement": 3}, "give a string"),

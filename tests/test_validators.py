@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_what_a_pack_says_of_a_validator_is_kept():
     [
         (
             {"type": "max_lenght"},
-            "$.p.validators[0].type: 'max_lenght' is no validator that is known here. Did you mean",
+            "$.p.validators[0].type: 'max_lenght' is no validator that is known here; ",
         ),
         ({"type": "toxicity"}, "needs a judge; give your own check with middleware.guard(...)"),
         ({}, "$.p.validators[0].type: is missing"),
@@ -106,6 +107,8 @@ def test_what_a_pack_says_of_a_validator_is_kept():
         ({"type": "regex"}, "give a regular expression: 'pattern'"),
         ({"type": "banned_words", "params": {"words": []}}, "must be an array of 1 to"),
         ({"type": "banned_words", "params": {"words": ["a", " "]}}, ".params.words[1]: must be a string"),
+        ({"type": "banned_words", "params": {"words": ["a", "\u200b"]}}, ".params.words[1]: holds nothing but white"),
+        ({"type": "contains", "params": {"phrases": ["\u0301a"]}}, ".params.phrases[0]: begins with a combining mark"),
         ({"type": "banned_words", "params": {"words": ["a"], "match_mode": "substr"}}, "Did you mean 'substring'"),
         ({"type": "json_schema", "params": {"schema": {"type": 3}}}, ".params.schema: is no JSON Schema"),
         ({"type": "pii_detection", "params": {"kinds": ["emails"]}}, "Did you mean 'email'"),
@@ -119,10 +122,11 @@ def test_a_validator_that_cannot_be_run_is_told_of(raw, told):
     assert not validator.active
     assert (fatal, len(others)) == ([], 1)
     assert told in others[0]
-    assert others[0].endswith("; it is not run")
+    assert re.search(r"[^.?]; it is not run(\. Did you mean '\w+'\?)?$", others[0])
     _, fatal, others = parse({"enabled": True, "fail_on_violation": True, **raw})
     assert (len(fatal), others) == (1, [])
     assert told in fatal[0]
+    assert re.search(r"[^.?]; set .* to go without it(\. Did you mean '\w+'\?)?$", fatal[0])
     _, fatal, others = parse({"enabled": False, "fail_on_violation": True, **raw})
     assert (fatal, len(others)) == ([], 1)
 
@@ -153,6 +157,28 @@ def test_a_schema_never_fetches_what_it_refers_to():
     """A reference that leads outside is a violation, not a request."""
     validator = make("json_schema", schema={"$ref": "http://127.0.0.1:9/x.json"})
     assert "refers to what is not in it" in str(validator.judge("{}", "{}"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "told"),
+    [
+        ({"type": "object"}, "[]", 'at $: the schema has "type": "object"'),
+        ({"required": ["a", "b", "c"]}, '{"b": 1}', "at $: it lacks 'a', 'c'"),
+        (
+            {"properties": {"a": {"items": {"minimum": 3}}}},
+            '{"a": [5, 2]}',
+            'at $.a[1]: the schema has "minimum": 3',
+        ),
+        ({"properties": {"a": {"enum": ["x" * 500]}}}, '{"a": "secret"}', f'"enum": ["{"x" * 118}…'),
+        ({"anyOf": [{"type": "string"}, {"properties": {"n": {"type": "number"}}}]}, '{"n": "secret"}', "at $.n: the"),
+    ],
+)
+def test_a_violation_of_a_schema_says_where_and_what_is_asked_for(schema, said, told):
+    """In the words of the schema: what the model wrote may be held back."""
+    reason = str(make("json_schema", schema=schema).judge(said, said))
+    assert reason.startswith("does not fit its JSON Schema at $")
+    assert told in reason
+    assert "secret" not in reason
 
 
 def test_without_jsonschema_a_schema_cannot_be_checked(monkeypatch):

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import attrs
 
 from promptstream.errors import ConfigError
-from promptstream.values.finder import Finder, Phrases, Span
+from promptstream.values.finder import Finder, Span, ending
+from promptstream.values.phrases import Phrases, unusable
 
 
 class Check(Protocol):
@@ -75,6 +76,10 @@ class _Banned:
         """See :class:`Check`."""
         return self.finder.find(text, start, whole, offset)
 
+    def ending(self, text: str, start: int) -> int | None:
+        """See :func:`promptstream.values.finder.ending`."""
+        return ending(self.finder, text, start)
+
     def judge(self, text: str, last: str) -> str | None:
         """See :class:`Check`."""
         return None
@@ -111,8 +116,9 @@ def checks_of(given: tuple[Any, ...]) -> Iterator[Check]:
         ConfigError: one is no check, no callable and no phrase.
     """
     phrases = [each for each in given if isinstance(each, str)]
-    if "" in phrases:
-        raise ConfigError("guard: a banned phrase is empty.")
+    for each in phrases:
+        if reason := unusable(each):
+            raise ConfigError(f"guard: the banned phrase {each!r:.60} {reason}.")
     if phrases:
         yield _Banned(Phrases(phrases))
     for each in given:

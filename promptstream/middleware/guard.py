@@ -37,8 +37,9 @@ def guard(
     """Give a layer that runs *checks* over what the user says and what the model answers; set it outermost.
 
     A check is a :class:`Check`, such as a validator of a pack; a string, which is a banned phrase (whole words, in any
-    case); or a callable that is given the whole text and gives what is wrong with it, or True, or nothing.
-    *direction* ("input", "output", "both") stands for that of the checks. *on_violation* says what follows:
+    case and spelling: docs/middleware.md says which); or a callable that is given the whole text and gives what is
+    wrong with it, or True, or nothing. *direction* ("input", "output", "both") stands for that of the checks.
+    *on_violation* says what follows:
 
     - "raise": ``GuardrailTripped``, with what came before the violation on ``error.response``;
     - "replace": *replacement* (else the check's message) ends the answer, with the finish reason "content_filter";
@@ -58,12 +59,16 @@ def guard(
         raise ConfigError(_choose("on_violation", on_violation, ACTIONS))
     if replacement is not None and not isinstance(replacement, str):
         raise ConfigError(f"replacement={replacement!r:.60}: give a string.")
+    if not isinstance(hold, bool):
+        raise ConfigError(f"hold={hold!r:.60}: give True or False.")
     if not checks:
         raise ConfigError("guard: give at least one check.")
     rules = tuple(_Rule.of(each, direction, on_violation) for each in checks_of(checks) if each.active)
 
     def guarded(request: ChatRequest, call_next: CallNext) -> Iterator[Chunk]:
-        return _Round(rules, request, replacement, hold).run(call_next) if rules else call_next(request)
+        if not rules or request.round == 0:  # a summary of what was checked, which nobody is shown
+            return call_next(request)
+        return _Round(rules, request, replacement, hold).run(call_next)
 
     return guarded
 
@@ -88,13 +93,18 @@ class _Rule:
     def enforced(self) -> bool:
         return self.action != "record"
 
+    @property
+    def found(self) -> str:
+        """What is wrong where it finds a span."""
+        return str(getattr(self.check, "reason", "holds what is forbidden"))
+
     def of_side(self, side: str) -> bool:
         return self.direction in (side, "both")
 
     def wrong_with(self, text: str) -> str | None:
         """Say what is wrong with a whole text of the user's."""
         if next(spans(self.check, text), None) is not None:
-            return _FORBIDDEN
+            return self.found
         return self.check.judge(text, text)
 
     def result(self, side: str, reason: str | None) -> Mapping[str, Any]:
@@ -107,9 +117,6 @@ class _Rule:
             "message": "" if reason is None else self.check.message or reason,
             "enforced": self.enforced,
         }
-
-
-_FORBIDDEN = "holds what is forbidden"
 
 
 class _Round:
@@ -216,7 +223,7 @@ class _Round:
             if lane.found and self.tripped is None:
                 number = min(lane.found, key=lambda each: lane.found[each])
                 rule = self.enforced[number] if where == "the text" else _everywhere(self.enforced)[number]
-                self._break(rule, "output", _FORBIDDEN, f"{where}, after {lane.found[number][0]} characters,")
+                self._break(rule, "output", rule.found, f"{where}, after {lane.found[number][0]} characters,")
 
     def _call(self, call: ToolCall, held: list[Held]) -> None:
         """Check a whole call, and let it and its fragments go where nothing is wrong with it."""
@@ -226,7 +233,7 @@ class _Round:
         self._record(texts)
         for rule in _everywhere(self.enforced):
             if any(next(spans(rule.check, text), None) is not None for text in texts):
-                self._break(rule, "output", _FORBIDDEN, "a tool call")
+                self._break(rule, "output", rule.found, "a tool call")
                 return
         for each in held:
             each.ready = True
@@ -234,7 +241,7 @@ class _Round:
     def _record(self, texts: list[str]) -> None:
         for rule in _everywhere(self.recorded):
             if any(next(spans(rule.check, text), None) is not None for text in texts):
-                self._break(rule, "output", _FORBIDDEN, "")
+                self._break(rule, "output", rule.found, "")
 
     def _settle(self) -> None:
         """Decide what was still open: nothing more comes."""
@@ -251,7 +258,7 @@ class _Round:
         self._found()
         for lane, rules in zip(self.seen, (self.recorded, _everywhere(self.recorded)), strict=True):
             for number in lane.found:
-                self._break(rules[number], "output", _FORBIDDEN, "")
+                self._break(rules[number], "output", rules[number].found, "")
 
     def _judge(self) -> None:
         last = "".join(self.pieces)

@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 
 from promptstream.values.chunk import Chunk, ChunkType
-from promptstream.values.finder import SLICE, Finder, Span
+from promptstream.values.finder import SLICE, Finder, Span, ending
 from promptstream.values.message import Message
 from promptstream.values.request import ChatRequest
 
+_LONG = 1024
 _KEPT = 256
 """Characters that have left and are still looked at where the text might end."""
 
@@ -47,7 +48,7 @@ class Lane:
             self.total += len(piece)
             held = self._base + len(self._text) - min(self._decided, default=self.total)
             # What waits long is looked at anew only after it has grown by an eighth, so that the cost stays linear.
-            if held <= SLICE or self._waiting * 8 >= held:
+            if held <= _LONG or self._waiting * 8 >= held:
                 self.look(False)
 
     def look(self, whole: bool) -> None:
@@ -80,9 +81,9 @@ class Lane:
             lowered = False
             start = max(self.left - _KEPT, self._base + (self._behind if self._base else 0)) - self._base
             for finder in self.finders:
-                span, _ = finder.find(self._text[: place - self._base], max(start, 0), True, self._base)
-                if span is not None and span[0] + self._base < place:
-                    place, lowered = max(self.left, span[0] + self._base), True
+                begin = ending(finder, self._text[: place - self._base], max(start, 0), self._base)
+                if begin is not None and begin + self._base < place:
+                    place, lowered = max(self.left, begin + self._base), True
         return place
 
     def render(self, start: int, end: int, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,10 +14,11 @@ from promptstream.errors import ConfigError
 from promptstream.middleware.holdback import Held, Holdback, Lane, said_before
 from promptstream.middleware.onion import CallNext, Middleware
 from promptstream.values.chunk import Chunk, ChunkType, Opaque
-from promptstream.values.finder import Finder, Pattern, Phrases, Span, spans
+from promptstream.values.finder import Finder, Pattern, Span, spans
 from promptstream.values.message import Message, Part, Text, ToolCall
 from promptstream.values.names import nearest
 from promptstream.values.personal import KINDS, personal
+from promptstream.values.phrases import Phrases, unusable
 from promptstream.values.request import ChatRequest
 
 _DIRECTIONS = ("input", "output", "both")
@@ -26,11 +28,13 @@ def redact(*patterns: str | re.Pattern[str], replacement: str = "[redacted]", di
     """Give a layer that puts *replacement* where one of *patterns* matches.
 
     A pattern is a compiled regular expression; the name of a ready one: "email", "phone", "card", "iban" or "ssn"; or
-    any other string, which stands for itself, in any case. On the way out it changes the text of the user's messages,
-    all of them, in what is sent; the history keeps them as they are. On the way back it changes text, reasoning and
-    the arguments of tool calls (so that the tools get them changed) before anybody sees them, the history included.
-    Never does a part of a match leave: what may become one is held back until that is known. A pattern that may go on
-    for ever (``.*``) holds as long as it does; one that refers to its own groups holds everything to the end.
+    any other string, which stands for itself, in any case and spelling. Matches that overlap are replaced as one.
+
+    On the way out it changes the text of the user's messages, all of them, in what is sent; the history keeps them as
+    they are. On the way back it changes text, reasoning and the arguments of tool calls (so that the tools get them
+    changed) before anybody sees them, the history included. Never does a part of a match leave: what may become one is
+    held back until that is known. A pattern that may go on for ever (``.*``) holds as long as it does; one that refers
+    to its own groups holds everything to the end.
     Any number of turns may use the layer at once.
 
     Raises:
@@ -44,7 +48,7 @@ def redact(*patterns: str | re.Pattern[str], replacement: str = "[redacted]", di
         raise ConfigError(f"replacement={replacement!r:.60}: give a string.")
     if not patterns:
         raise ConfigError(f"redact: give patterns, such as {', '.join(map(repr, KINDS))}.")
-    finders = tuple(map(_finder, patterns))
+    finders = tuple(_finders(patterns))
 
     def redacted(request: ChatRequest, call_next: CallNext) -> Iterator[Chunk]:
         sent = request if direction == "output" else _sent(request, finders, replacement)
@@ -55,26 +59,56 @@ def redact(*patterns: str | re.Pattern[str], replacement: str = "[redacted]", di
     return redacted
 
 
-def _finder(pattern: Any) -> Finder:
+def _finders(patterns: tuple[Any, ...]) -> Iterator[Finder]:
+    """Give the finders of the patterns; all that stand for themselves are one, however many they are."""
+    phrases = []
+    for pattern in patterns:
+        finder = _finder(pattern)
+        if finder is None:
+            phrases.append(pattern)
+        else:
+            yield finder
+    if phrases:
+        yield Phrases(phrases, words=False)
+
+
+def _finder(pattern: Any) -> Finder | None:
+    """Give the finder of a pattern, or None where it is a phrase."""
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return Pattern(pattern)
     if not isinstance(pattern, str) or not pattern:
         raise ConfigError(f"redact: {pattern!r:.60} is no pattern; give a string or re.compile(...).")
     if pattern in KINDS:
         return personal(pattern)
-    if hint := nearest(pattern, KINDS):
+    if kind := _slip(pattern):
         raise ConfigError(
-            f"redact: {pattern!r:.60} is no ready pattern.{hint} For the text itself give re.compile(...)."
+            f"redact: {pattern!r} is no ready pattern; {kind!r} is one. For the text itself give re.compile(...)."
         )
     if "\\" in pattern:
         raise ConfigError("redact: a string stands for itself; give re.compile(...) for a regular expression.")
-    return Phrases([pattern], words=False)
+    if reason := unusable(pattern):
+        raise ConfigError(f"redact: {pattern!r:.60} is no pattern: it {reason}.")
+    return None
+
+
+def _slip(pattern: str) -> str | None:
+    """Give the kind that was meant by its name in another case, its plural, or with two letters in each other's place.
+
+    A word that merely looks like one is text, as names are.
+    """
+    plain = pattern.lower()
+    for kind in KINDS:
+        swapped = (kind[:at] + kind[at + 1] + kind[at] + kind[at + 2 :] for at in range(len(kind) - 1))
+        if plain in (kind, f"{kind}s") or pattern in swapped:
+            return kind
+    return None
 
 
 def _merged(finders: tuple[Finder, ...], text: str) -> list[Span]:
     """Give what is to be replaced in a whole text; spans that touch one another's characters are one."""
     merged: list[Span] = []
-    for start, end in sorted(span for finder in finders for span in spans(finder, text)):
+    found = (span for finder in finders for span in spans(finder, text, within=isinstance(finder, Phrases)))
+    for start, end in sorted(found):
         if merged and start < merged[-1][1]:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
@@ -119,22 +153,26 @@ class _Lane(Lane):
             if span is None:
                 self._decided[number] = decided + self._base
                 return
-            self._decided[number] = max(span[1] + self._base, start + 1)
+            within = isinstance(finder, Phrases)
+            self._decided[number] = self._base + span[0] + 1 if within else max(span[1] + self._base, start + 1)
             self._add(span[0] + self._base, span[1] + self._base)
 
     def _add(self, start: int, end: int) -> None:
         """Keep a span, as far as it is of this round, as one with those it has characters in common with."""
         start = max(start, self._origin)
-        apart = []
-        for each in self._spans:
-            if each[0] < end and start < each[1]:
-                start, end = min(start, each[0]), max(end, each[1])
-            elif each[1] > self.left:
-                apart.append(each)
-        self._spans = sorted([*apart, (start, end)])
+        after: list[Span] = []
+        while self._spans and self._spans[-1][1] > start:
+            first, last = self._spans.pop()
+            if first < end:
+                start, end = min(start, first), max(end, last)
+            else:
+                after.append((first, last))
+        self._spans += (start, end), *reversed(after)
 
     def bound(self) -> int:
         """Give how much may leave: what is decided, and no part of a span."""
+        gone = bisect_right(self._spans, self.left, key=lambda each: each[1])
+        del self._spans[:gone]
         place = min([self.total - self._waiting, *self._decided])
         return next((start for start, end in self._spans if start < place < end), place)
 

@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from promptstream.values.schemas import Undecided, checker
+
 Judge = Callable[[str, str], "str | None"]
 """Take a whole answer and the text of its last round, and say what is wrong, or None. Any thread may call it.
 
 JSON is looked for in the last round: what a model says before it calls a tool is no part of its result.
 """
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|\Z)|[。！？]+")
+FORBIDDEN = "holds what is forbidden"
 _NO_JSON = "is not valid JSON"
+_TOLD = 120
 
 
 def least(characters: int) -> Judge:
@@ -34,10 +38,9 @@ def sentences(low: int | None, high: int | None) -> Judge:
     return judge
 
 
-def includes(phrases: Iterable[Callable[[str], bool]]) -> Judge:
-    """Ask for everything that one of *phrases* looks for."""
-    wanted = tuple(phrases)
-    return lambda text, last: None if all(each(text) for each in wanted) else "lacks what it must hold"
+def includes(missing: Callable[[str], bool]) -> Judge:
+    """Ask for a text of which *missing* does not say that it lacks anything."""
+    return lambda text, last: "lacks what it must hold" if missing(text) else None
 
 
 def valid_json() -> Judge:
@@ -64,31 +67,35 @@ def matching(schema: dict[str, Any]) -> Judge:
 
     Raises:
         ImportError: jsonschema is not installed.
-        ValueError: *schema* is none.
+        ValueError: *schema* is none, or none that is safe to use.
     """
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
+    from jsonschema.exceptions import best_match
 
-    chosen = validator_for(schema, default=Draft202012Validator)
     try:
-        chosen.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"is no JSON Schema: {error.message:.200}") from None
-    validator = chosen(schema, registry=Registry())
+        checks = checker(schema)
+    except ValueError as error:
+        raise ValueError(f"is no JSON Schema that can be used: {error!s:.300}") from None
 
     def judge(text: str, last: str) -> str | None:
         found = _read(last)
         if found is _read:
             return _NO_JSON
         try:
-            error = next(iter(validator.iter_errors(found)), None)
-        except (Unresolvable, RecursionError):
-            return "cannot be held against its JSON Schema, which refers to what is not in it, or to itself for ever"
-        return None if error is None else f"does not fit its JSON Schema at {error.json_path:.80}"
+            error = best_match(checks.errors(found))
+        except Undecided as undecided:
+            return f"cannot be held against its JSON Schema: {undecided!s:.200}"
+        return None if error is None else f"does not fit its JSON Schema at {error.json_path:.80}: {_why(error)}"
 
     return judge
+
+
+def _why(error: Any) -> str:
+    """Say what a schema asks for, in its own words; what the model wrote is not repeated."""
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"it lacks {', '.join(map(repr, missing[:5])):.{_TOLD}}"
+    told = json.dumps(error.validator_value, ensure_ascii=False)
+    return f'the schema has "{error.validator}": {told if len(told) <= _TOLD else told[:_TOLD] + "…"}'
 
 
 def _read(text: str) -> Any:

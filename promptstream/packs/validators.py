@@ -11,7 +11,8 @@ import attrs
 from promptstream.packs import judges
 from promptstream.packs.finding import Findings, kind, shown, similar, step
 from promptstream.packs.judges import Judge
-from promptstream.values.finder import Finder, Limit, Pattern, Phrases, Span, spans
+from promptstream.values.finder import AnyOf, Finder, Limit, Pattern, Span, ending
+from promptstream.values.phrases import Phrases, unusable
 
 DIRECTIONS = ("input", "output", "both")
 CHARACTERS_PER_TOKEN = 4
@@ -80,6 +81,15 @@ class Validator:
     def find(self, text: str, start: int, whole: bool, offset: int = 0) -> tuple[Span | None, int]:
         """Give the first span of forbidden text from *start* on, or None, and the place before which none begins."""
         return (None, len(text)) if self._finder is None else self._finder.find(text, start, whole, offset)
+
+    def ending(self, text: str, start: int) -> int | None:
+        """See :func:`promptstream.values.finder.ending`."""
+        return None if self._finder is None else ending(self._finder, text, start)
+
+    @property
+    def reason(self) -> str:
+        """What is wrong where ``find`` finds something."""
+        return self._finder.reason if isinstance(self._finder, Limit) else judges.FORBIDDEN
 
     def judge(self, text: str, last: str) -> str | None:
         """Say what is wrong with a whole answer, or None; *last* is the text of its last round."""
@@ -161,10 +171,10 @@ class _Reader:
             return default
         return value
 
-    def _bad(self, path: str, message: str) -> _Bad:
+    def _bad(self, path: str, message: str, hint: str = "") -> _Bad:
         """Say that it cannot be run: that is fatal where it is one that must not be left out."""
-        hint = "; set fail_on_violation or enabled to false to go without it" if self._fatal else "; it is not run"
-        self._findings.add(path, message + hint, fatal=self._fatal)
+        told = "; set fail_on_violation or enabled to false to go without it" if self._fatal else "; it is not run"
+        self._findings.add(path, f"{message}{told}.{hint}" if hint else message + told, fatal=self._fatal)
         return _Bad()
 
     def _at(self, name: str) -> str:
@@ -184,7 +194,7 @@ class _Reader:
             return "output"
         if value not in DIRECTIONS:
             hint = similar(value, DIRECTIONS) if isinstance(value, str) else ""
-            raise self._bad(self._at("direction"), f"is {shown(value)}, not one of {', '.join(DIRECTIONS)}.{hint}")
+            raise self._bad(self._at("direction"), f"is {shown(value)}, not one of {', '.join(DIRECTIONS)}", hint)
         return str(value)
 
     def _message(self) -> str:
@@ -207,7 +217,7 @@ class _Reader:
             raise self._bad(here, f"{name!r} needs a judge; give your own check with middleware.guard(...)")
         if make is None:
             hint = similar(name, (*_TYPES, *_ALIASES, *_JUDGED))
-            raise self._bad(here, f"{shown(name)} is no validator that is known here.{hint}")
+            raise self._bad(here, f"{shown(name)} is no validator that is known here", hint)
         made = make(self)
         for key in self._params:
             if key not in self._known:
@@ -251,16 +261,22 @@ class _Reader:
         modes = ("word_boundary", "substring")
         if value is not None and value not in modes:
             hint = similar(value, modes) if isinstance(value, str) else ""
-            raise self._bad(self._at(name), f"is {shown(value)}, not one of {', '.join(modes)}.{hint}")
+            raise self._bad(self._at(name), f"is {shown(value)}, not one of {', '.join(modes)}", hint)
         return (value or default) == "word_boundary"
 
+    def _phrases(self, default: str) -> Phrases:
+        names = "patterns", "words", "phrases"
+        texts = self._texts(*names)
+        for place, each in enumerate(texts):
+            if reason := unusable(each):
+                raise self._bad(step(self._at(self._get(*names)[0]), place), reason)
+        return Phrases(texts, words=self._words(default))
+
     def content_excludes(self) -> Made:
-        return Phrases(self._texts("patterns", "words", "phrases"), words=self._words("word_boundary")), None
+        return self._phrases("word_boundary"), None
 
     def contains(self) -> Made:
-        words = self._words("substring")
-        wanted = [Phrases([each], words=words) for each in self._texts("patterns", "words", "phrases")]
-        return None, judges.includes(map(_finds, wanted))
+        return None, judges.includes(self._phrases("substring").missing)
 
     def regex(self) -> Made:
         from promptstream.values.pattern import LONGEST, compile_bounded
@@ -275,9 +291,9 @@ class _Reader:
         if pattern is None:
             raise self._bad(self._at(name), f"the pattern {reason}")
         if self._expected():
-            return None, lambda text, last: None if _searched(pattern, text, LONGEST) else "lacks what it must hold"
+            return None, judges.includes(lambda text: not _searched(pattern, text, LONGEST))
         if shortest(pattern) == 0:
-            return None, lambda text, last: "holds what is forbidden" if _searched(pattern, text, LONGEST) else None
+            return None, lambda text, last: judges.FORBIDDEN if _searched(pattern, text, LONGEST) else None
         return Pattern(pattern, longest=LONGEST), None
 
     def _expected(self) -> bool:
@@ -294,20 +310,21 @@ class _Reader:
     def length(self) -> Made:
         most = self._count("max", "max_characters", "max_chars", "max_length")
         tokens = self._count("max_tokens")
-        limits = [most] if most is not None else []
-        limits += [tokens * CHARACTERS_PER_TOKEN] if tokens is not None else []
+        limits = [Limit(most)] if most is not None else []
+        limits += [_of_tokens(tokens)] if tokens is not None else []
+        limit = min(limits, key=lambda each: each.most, default=None)
         low = self._count("min", "min_characters", "min_chars", "min_length")
-        if not limits and low is None:
+        if limit is None and low is None:
             raise self._needed("a number of characters", "max", "min")
-        if limits and low is not None and low > min(limits):
+        if limit is not None and low is not None and low > limit.most:
             raise self._bad(self._at("min"), f"is {low}, more than the most")
-        return Limit(min(limits)) if limits else None, judges.least(low) if low is not None else None
+        return limit, judges.least(low) if low is not None else None
 
     def max_tokens(self) -> Made:
         most = self._count("max", "max_tokens")
         if most is None:
             raise self._needed("a number of tokens", "max")
-        return Limit(most * CHARACTERS_PER_TOKEN), None
+        return _of_tokens(most), None
 
     def sentence_count(self) -> Made:
         high, low = self._count("max", "max_sentences"), self._count("min", "min_sentences")
@@ -343,35 +360,19 @@ class _Reader:
         for place, each in enumerate(chosen):
             if each not in KINDS:
                 path = step(self._at(name), place)
-                raise self._bad(path, f"{shown(each)} is not one of {', '.join(KINDS)}.{similar(each, KINDS)}")
-        return _Any(tuple(map(personal, chosen))), None
+                raise self._bad(path, f"{shown(each)} is not one of {', '.join(KINDS)}", similar(each, KINDS))
+        return AnyOf(tuple(map(personal, chosen))), None
 
 
-@attrs.frozen(eq=False)
-class _Any:
-    """Find what any of several finders does."""
-
-    finders: tuple[Finder, ...]
-    behind: int = attrs.field(init=False)
-
-    @behind.default
-    def _most(self) -> int:
-        return max(each.behind for each in self.finders)
-
-    def find(self, text: str, start: int, whole: bool, offset: int = 0) -> tuple[Span | None, int]:
-        """See :class:`promptstream.values.finder.Finder`."""
-        found = [each.find(text, start, whole, offset) for each in self.finders]
-        return min((span for span, _ in found if span), default=None), min(place for _, place in found)
+def _of_tokens(most: int) -> Limit:
+    characters = most * CHARACTERS_PER_TOKEN
+    return Limit(characters, f"is longer than {most} tokens, at {characters} characters")
 
 
 def _searched(pattern: re.Pattern[str], text: str, longest: int) -> bool:
     """Search a text of any length in pieces that the pattern is fit for, each half of the one before it."""
     half = longest // 2
     return any(pattern.search(text[at : at + longest]) for at in range(0, max(1, len(text) - half), half))
-
-
-def _finds(finder: Finder) -> Callable[[str], bool]:
-    return lambda text: next(spans(finder, text), None) is not None
 
 
 _TYPES: Mapping[str, Callable[[_Reader], Made]] = {

@@ -7,9 +7,7 @@ characters before it, and says which part of that is: so text can leave as soon 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import attrs
@@ -36,15 +34,15 @@ class Finder(Protocol):
         """
 
 
-def spans(finder: Finder, text: str) -> Iterator[Span]:
-    """Give every span of a whole text, in order; none begins within another."""
+def spans(finder: Finder, text: str, *, within: bool = False) -> Iterator[Span]:
+    """Give every span of a whole text, in order; none begins *within* another, or those too."""
     place, base, window = 0, 0, text[:SLICE]
     while True:
         end = base + len(window)
         found, decided = finder.find(window, place - base, end == len(text), base)
         if found is not None:
             yield found[0] + base, found[1] + base
-            place = max(found[1] + base, place + 1)
+            place = base + found[0] + 1 if within else max(found[1] + base, place + 1)
         else:
             place = max(place, decided + base)
         if found is None and end == len(text):
@@ -52,6 +50,19 @@ def spans(finder: Finder, text: str) -> Iterator[Span]:
         if found is None:
             base = max(0, place - finder.behind)
             window = text[base : end + max(SLICE, end - place)]
+
+
+def ending(finder: Finder, text: str, start: int, offset: int = 0) -> int | None:
+    """Give where a span begins, from *start* on, that is one if *text* ends here; spans before it may be left out.
+
+    A finder with a method ``ending(text, start)`` is asked for it; with any other one the text is searched.
+    """
+    own = getattr(finder, "ending", None)
+    if own is not None:
+        place: int | None = own(text, start)
+        return place
+    span, _ = finder.find(text, start, True, offset)
+    return None if span is None else span[0]
 
 
 @attrs.frozen(eq=False)
@@ -99,100 +110,41 @@ class Limit:
     """Find what goes beyond a number of characters."""
 
     most: int
+    reason: str = attrs.field()
+    """What is wrong with a text that goes beyond."""
     behind: int = 0
+
+    @reason.default
+    def _longer(self) -> str:
+        return f"is longer than {self.most} characters"
 
     def find(self, text: str, start: int, whole: bool, offset: int = 0) -> tuple[Span | None, int]:
         """See :class:`Finder`."""
         end = max(self.most - offset, start)
         return ((end, len(text)), end) if len(text) > end else (None, len(text))
 
+    def ending(self, text: str, start: int) -> int | None:
+        """See :func:`ending`: a text that may go on may end."""
+        return None
 
-class Phrases:
-    """Find any of *phrases*, whatever the case of their letters (Unicode's full case folding, and the Turkish i's).
 
-    With *words*, only where a phrase is not part of a longer word.
-    """
+@attrs.frozen(eq=False)
+class AnyOf:
+    """Find what any of several finders does."""
 
-    behind = 1
+    finders: tuple[Finder, ...]
+    behind: int = attrs.field(init=False)
 
-    def __init__(self, phrases: Iterable[str], *, words: bool = True) -> None:
-        given = tuple(phrases)
-        self._plain = _Folded(map(_folded, given), words)
-        self._dotless = _Folded(map(_folded_dotless, given), words)
+    @behind.default
+    def _most(self) -> int:
+        return max(each.behind for each in self.finders)
 
     def find(self, text: str, start: int, whole: bool, offset: int = 0) -> tuple[Span | None, int]:
         """See :class:`Finder`."""
-        found, undecided = self._plain.find(text, start, whole, _folded)
-        if "\u0130" in text or "\u0131" in text:  # which are i to some, and letters of their own to others
-            other, place = self._dotless.find(text, start, whole, _folded_dotless)
-            found, undecided = min(filter(None, (found, other)), default=None), min(undecided, place)
-            found = found if found and found[0] < undecided else None
-        return found, undecided
+        found = [each.find(text, start, whole, offset) for each in self.finders]
+        return min((span for span, _ in found if span), default=None), min(place for _, place in found)
 
-
-def _folded(text: str) -> str:
-    return text.casefold()
-
-
-def _folded_dotless(text: str) -> str:
-    return text.translate({0x130: "i", 0x131: "i"}).casefold()
-
-
-class _Folded:
-    """Hold phrases in one folding, and find them in a text that is folded in the same way."""
-
-    def __init__(self, phrases: Iterable[str], words: bool) -> None:
-        self._sorted = sorted(set(phrases))
-        self._words = words
-        self._longest = max(map(len, self._sorted))
-        first = f"[{''.join(re.escape(each) for each in sorted({phrase[0] for phrase in self._sorted}))}]"
-        by_length = sorted(self._sorted, key=len, reverse=True)
-        self._first = re.compile(first)
-        self._any = re.compile(f"(?={first})(?:{'|'.join(map(self._bounded, by_length))})")
-
-    def _bounded(self, phrase: str) -> str:
-        before = r"(?<!\w)" if self._words and _of_word(phrase[0]) else ""
-        after = r"(?!\w)" if self._words and _of_word(phrase[-1]) else ""
-        return before + re.escape(phrase) + after
-
-    def find(self, text: str, start: int, whole: bool, fold: Callable[[str], str]) -> tuple[Span | None, int]:
-        """See :class:`Finder`; *fold* is the folding of the phrases."""
-        folded = fold(text)
-        ends = None if len(folded) == len(text) else list(accumulate(len(fold(each)) for each in text))
-        begin = start if ends is None else ends[start - 1] if start else 0
-        undecided = len(folded) if whole else self._begun(folded, begin)
-        match = self._any.search(folded, begin)
-        span = match.span() if match and match.start() < undecided else None
-        if ends is None:
-            return span, undecided
-        place = len(text) if undecided == len(folded) else _holder(ends, undecided)
-        if span is not None:
-            span = _holder(ends, span[0]), _holder(ends, span[1] - 1) + 1
-        return (span if span and span[0] < place else None), place
-
-    def _begun(self, folded: str, start: int) -> int:
-        """Give the first place from which the rest of the text may be the beginning of a phrase, or its end."""
-        end = len(folded)
-        for match in self._first.finditer(folded, max(start, end - self._longest)):
-            place = match.start()
-            rest = folded[place:]
-            at = bisect_left(self._sorted, rest)
-            if at == len(self._sorted) or not self._sorted[at].startswith(rest):
-                continue
-            if self._words and place and _of_word(rest[0]) and _of_word(folded[place - 1]):
-                continue
-            is_last = at + 1 == len(self._sorted) or not self._sorted[at + 1].startswith(rest)
-            if self._sorted[at] == rest and is_last and not (self._words and _of_word(rest[-1])):
-                continue
-            return place
-        return end
-
-
-def _of_word(character: str) -> bool:
-    """Tell what ``\\w`` tells."""
-    return character.isalnum() or character == "_"
-
-
-def _holder(ends: list[int], place: int) -> int:
-    """Give the character of the text whose folding holds *place*."""
-    return bisect_right(ends, place)
+    def ending(self, text: str, start: int) -> int | None:
+        """See :func:`ending`."""
+        places = [ending(each, text, start) for each in self.finders]
+        return min((each for each in places if each is not None), default=None)
