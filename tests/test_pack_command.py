@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,66 @@ def test_every_current_pack_is_checked_and_shown() -> None:
 def test_a_bare_pack_is_shown(tmp_path: Path) -> None:
     """Under the name of its file, where it has none."""
     assert run("pack", "show", pack(tmp_path, "a.json", STORY)).stdout.startswith("a.json\n\nprompt storyteller\n")
+
+
+def test_show_prints_templates_and_fragments_wrapped_and_without_what_steers_a_terminal(tmp_path: Path) -> None:
+    """Line by line as they are, an override's too."""
+    template = "Hello {{name}}.\n\n  - [bold]\x1b[31mlist[/bold]\n" + "word " * 60 + "{{tone}}"
+    body = {"system_template": template, "model_overrides": {"m": {"system_template_suffix": "Now."}}}
+    content = {"prompts": {"chat": body}, "fragments": {"tone": "Be kind.\nAlways."}}
+    lines = run("pack", "show", pack(tmp_path, "a.json", content)).stdout.splitlines()
+    at = lines.index("  template:")
+    assert lines[at + 1 : at + 4] == ["    Hello {{name}}.", "", "      - [bold]list[/bold]"]
+    assert lines[at + 4].startswith("    word word")
+    assert lines[at + 5].endswith("word {{tone}}")
+    assert max(map(len, lines)) <= 200
+    at = lines.index("  system_template_suffix for m:")
+    assert lines[at + 1] == "    Now."
+    at = lines.index("fragment tone:")
+    assert lines[at - 1 : at + 3] == ["", "fragment tone:", "  Be kind.", "  Always."]
+
+
+def test_standard_input_is_checked_and_shown(tmp_path: Path) -> None:
+    """As -, among files too; a key that is there twice is found as in a file."""
+    text = '{"prompts": {"a": {"system_template": "x", "system_template": "Hi."}}}'
+    result = run("pack", "check", "-", pack(tmp_path, "a.json", FULL), piped=text)
+    assert "-: $.prompts.a.system_template: this key is there more than once" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("2 packs: ")
+    assert result.exit_code == 0
+    assert run("pack", "check", "-", "--strict", piped=text).exit_code == 1
+    assert "    Hi.\n" in run("pack", "show", "-", piped=text).stdout
+
+
+@pytest.mark.parametrize(
+    ("piped", "words"),
+    [
+        ("", "The pack on standard input is empty"),
+        ("{", "The pack on standard input is not JSON"),
+        (b"\xff", "The pack on standard input is not UTF-8"),
+        ("[" * (4 * 1024 * 1024 + 1), "The pack on standard input is larger than 4 MiB"),
+        ("{}", "-: $.prompts: a pack needs at least one prompt"),
+    ],
+)
+def test_a_pack_on_standard_input_that_cannot_be_used_says_why(piped: Any, words: str) -> None:
+    """With exit code 1, as of a file."""
+    result = run("pack", "check", "-", piped=piped)
+    assert words in result.stdout
+    assert result.exit_code == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_in_place_of_a_file_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write to it."""
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    result = run("pack", "check", path)
+    assert f"{path!r} is no regular file, but a pipe or a device" in result.stdout
+    assert result.exit_code == 1
+
+
+def test_a_missing_variable_says_how_it_is_given_on_the_command_line(tmp_path: Path) -> None:
+    """By --var, not by an argument of Python's."""
+    content = {"prompts": {"chat": {"system_template": "{{a}} {{b.c}} {{b.d}}"}}}
+    result = run("run", pack(tmp_path, "a.json", content), "chat", "Hi", "--provider", "scripted")
+    assert result.stderr == "Error: The variables 'a', 'b' have no value. Give --var a=… --var b=….\n"
+    assert (result.exit_code, result.stdout) == (1, "")

@@ -449,7 +449,10 @@ def test_a_key_that_is_no_string_is_refused() -> None:
         (with_prompt(variables=["a"]), "$.prompts.chat.variables[0]", "must be an object with a name"),
         (with_prompt(variables=[{"nam": "a"}]), "$.prompts.chat.variables[0].name", "'nam' is there instead"),
         (with_prompt(variables=[{"name": "a-b"}]), "$.prompts.chat.variables[0].name", "letters, digits and _"),
-        (with_prompt(variables=[{"name": "a", "type": "sting"}]), "$.prompts.chat.variables[0].type", "'string'?"),
+        (with_prompt(variables=[{"name": "a", "type": ["string"]}]), "$.prompts.chat.variables[0].type", "a string"),
+        (STORY | {"tools": []}, "$.tools", "must be an object, not an array"),
+        (with_prompt(tools=[1]), "$.prompts.chat.tools[0]", "a tool's name"),
+        (with_prompt(tools={}), "$.prompts.chat.tools", "must be an array"),
         (with_prompt(variables=[{"name": "a", "required": "yes"}]), "$.prompts.chat.variables[0].required", "boolean"),
         (
             with_prompt(variables=[{"name": "a", "validation": {"minimum": "1"}}]),
@@ -506,13 +509,10 @@ def test_very_many_problems_are_cut_off() -> None:
         (STORY | {"version": "1"}, "$.version", "semantic version"),
         (STORY | {"name": 1}, "$.name", "must be a string"),
         (STORY | {"fragmnts": {}}, "$.fragmnts", "Did you mean 'fragments'?"),
-        (STORY | {"tools": []}, "$.tools", "must be an object, not an array"),
         (STORY | {"workflow": None}, "$.workflow", "is null"),
         (STORY | {"template_engine": {"version": "v1", "syntax": "{x}"}}, "$.template_engine.syntax", "not read here"),
         (STORY | {"provider": {"nam": "x"}}, "$.provider.nam", "Did you mean 'name'?"),
         (with_prompt(system_template=""), "$.prompts.chat.system_template", "is empty"),
-        (with_prompt(tools=[1]), "$.prompts.chat.tools[0]", "a tool's name"),
-        (with_prompt(tools={}), "$.prompts.chat.tools", "must be an array"),
         (with_prompt(parameters={"stop": []}), "$.prompts.chat.parameters.stop", "unknown key"),
         (with_prompt(parameters={"top_p": None}), "$.prompts.chat.parameters.top_p", "is null"),
         (with_prompt(variables=[{"name": "a"}]), "$.prompts.chat.variables[0].type", "is missing"),
@@ -562,7 +562,7 @@ def test_a_missing_type_is_string_and_a_missing_required_is_false() -> None:
 
 def test_what_older_and_newer_schemas_know_is_no_finding() -> None:
     """The union of the schema versions is accepted."""
-    variable = {"name": "a", "type": "string", "required": False, "binding": {"kind": "env"}}
+    variable = {"name": "a", "type": "string", "required": False, "binding": {"kind": "env", "field": "A"}}
     assert not [each for each in load(with_prompt(variables=[variable])).check() if "variables" in each.path]
     assert not [each for each in load(STORY | {"compositions": {}}).check() if "compositions" in each.path]
 

@@ -11,14 +11,11 @@ from typing import Any
 import pytest
 from test_packs import CURRENT, DATA, OLDER, attempt, needs_data, refused, with_prompt
 
-from promptstream.errors import ConfigError, PackError
-from promptstream.packs.media import MediaLimits
+from promptstream.errors import PackError
 from promptstream.packs.pack import Pack, load
-from promptstream.values.message import Document, Image, Text
 from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import ToolSpec
 
-PNG = b"\x89PNG\r\n\x1a\n"
 LOOKUP = {
     "name": "lookup",
     "description": "Look up an order",
@@ -35,7 +32,7 @@ FULL: dict[str, Any] = {
             "id": "chat",
             "name": "Chat",
             "version": "1.0.0-rc.1",
-            "system_template": "Help {{user}}.",
+            "system_template": "Help {{user}}. {{tone}}",
             "variables": [
                 {
                     "name": "user",
@@ -150,7 +147,9 @@ def test_a_full_pack_loads_strictly_and_every_part_is_there() -> None:
     assert list(prompt.evals) == FULL["prompts"]["chat"]["evals"]
     assert prompt.media is not None
     assert prompt.media.supported_types == ("image", "document")
-    assert pickle.loads(pickle.dumps(pack)).prompt().for_model("m").render({"user": "ada"}) == "Help ada. Now."
+    assert (
+        pickle.loads(pickle.dumps(pack)).prompt().for_model("m").render({"user": "ada"}) == "Help ada. Be brief. Now."
+    )
 
 
 def test_what_a_pack_does_not_say_is_empty() -> None:
@@ -322,7 +321,7 @@ def test_a_policy_that_means_nothing_is_refused(policy: Any, path: str, words: s
 
 def test_an_unknown_key_of_a_policy_and_a_tool_as_the_choice_are_findings() -> None:
     """They deviate from the schema, and do no harm."""
-    pack = pack_of(tool_policy={"max_round": 1, "tool_choice": "lookup"})
+    pack = pack_of(tools=["lookup"], tool_policy={"max_round": 1, "tool_choice": "lookup"})
     told = {each.path: each.message for each in pack.check()}
     assert "Did you mean 'max_rounds'?" in told["$.prompts.chat.tool_policy.max_round"]
     assert "no schema has it" in told["$.prompts.chat.tool_policy.tool_choice"]
@@ -418,95 +417,6 @@ def test_slips_in_an_override_are_findings() -> None:
     assert "unknown key" in findings(pack, "$.prompts.chat.model_overrides.m.suffix")
     assert "{{who}} is not declared" in findings(pack, "$.prompts.chat.model_overrides.m.system_template")
     assert "names no model" in findings(pack, "$.prompts.chat.model_overrides[' ']")
-
-
-# Media
-
-
-def limits(**media: Any) -> MediaLimits:
-    """Give the limits that *media* means."""
-    found = load(with_prompt(media={"enabled": True, **media})).prompt().media
-    assert found is not None
-    return found
-
-
-def test_text_is_never_held_against_media_limits() -> None:
-    """Even where media are off."""
-    limits(enabled=False).check([Text("Hi")])
-
-
-@pytest.mark.parametrize(
-    ("media", "parts", "words"),
-    [
-        ({"enabled": False}, [Image(data=PNG)], "the prompt takes text only"),
-        ({"supported_types": ["document"]}, [Image(data=PNG)], "takes no image, only document"),
-        ({"supported_types": []}, [Image(data=PNG)], "takes no image, only text"),
-        ({"image": {"allowed_formats": ["jpeg", "webp"]}}, [Image(data=PNG)], "the image is png, and jpeg, webp"),
-        ({"image": {"max_size_mb": 1}}, [Image(data=PNG + bytes(1024 * 1024))], "1.00 MiB, and 1 are allowed"),
-        ({"image": {"max_images_per_msg": 1}}, [Image(data=PNG)] * 2, "there are 2 images"),
-        ({"document": {"allowed_formats": ["txt"]}}, [Document(data=b"%PDF-1.7")], "the document is pdf"),
-        ({"document": {"max_size_mb": 1}}, [Document(data=bytes(2**20 + 1))], "attachment 1: the document has"),
-    ],
-)
-def test_an_attachment_against_the_limits_is_refused(media: Any, parts: Any, words: str) -> None:
-    """The error says which one and why."""
-    with pytest.raises(ConfigError) as caught:
-        limits(**media).check([Text("Look"), *parts])
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("media", "part"),
-    [
-        ({}, Image(data=PNG)),
-        ({"image": {"allowed_formats": ["jpg"]}}, Image(data=b"\xff\xd8\xff", media_type="image/jpeg")),
-        ({"image": {"allowed_formats": ["PNG"]}}, Image(data=PNG)),
-        ({"image": {"allowed_formats": ["png"], "max_size_mb": 1}}, Image(url="https://example.com/a.gif")),
-        ({"document": {"allowed_formats": ["txt", "md"]}}, Document(data=b"# Hi", name="a.md")),
-        ({"document": {"allowed_formats": ["txt"]}}, Document(data=b"Hi", media_type="text/plain; charset=utf-8")),
-        ({"image": {"max_size_mb": 1}}, Image(data=PNG.ljust(1024 * 1024))),
-    ],
-)
-def test_an_attachment_within_the_limits_or_of_unknown_size_passes(media: Any, part: Any) -> None:
-    """What an address leads to is not known here."""
-    limits(**media).check([part])
-
-
-@pytest.mark.parametrize(
-    ("media", "path", "words"),
-    [
-        ({"enabled": "yes"}, ".enabled", "must be a boolean"),
-        ({"enabled": True, "image": []}, ".image", "must be an object"),
-        ({"enabled": True, "image": {"max_size_mb": 0}}, ".image.max_size_mb", "of 1 or more"),
-        ({"enabled": True, "supported_types": "image"}, ".supported_types", "must be an array"),
-    ],
-)
-def test_media_limits_that_mean_nothing_are_refused(media: Any, path: str, words: str) -> None:
-    """A limit that was passed over would be none."""
-    (only,) = refused(with_prompt(media=media)).problems
-    assert only.startswith(f"$.prompts.chat.media{path}: ")
-    assert words in only
-
-
-@pytest.mark.parametrize(
-    ("media", "path", "words"),
-    [
-        ({}, ".enabled", "is missing"),
-        ({"image": {"allowed_formats": ["pgn"]}}, ".image.allowed_formats[0]", "Did you mean 'png'?"),
-        ({"supported_types": ["imge"]}, ".supported_types[0]", "Did you mean 'image'?"),
-        ({"immage": {}}, ".immage", "Did you mean 'image'?"),
-        ({"image": {"max_size": 1}}, ".image.max_size", "Did you mean 'max_size_mb'?"),
-        (
-            {"examples": [{"name": "e", "role": "user", "parts": [{"type": "image", "media": {
-                "mime_type": "image/png", "file_path": "../../etc/passwd"}}]}]},
-            ".examples[0].parts[0].media.file_path",
-            "leads out of the pack's folder",
-        ),
-    ],
-)  # fmt: skip
-def test_slips_in_media_are_findings(media: Any, path: str, words: str) -> None:
-    """Each at its place."""
-    assert words in findings(with_prompt(media=media), f"$.prompts.chat.media{path}")
 
 
 # Evals, workflow, agents, skills, compositions

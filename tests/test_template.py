@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import pickle
 import time
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -282,3 +287,49 @@ def test_parsing_takes_linear_time(piece: str) -> None:
         if times[-1] < 3:
             break
     assert min(times) < 3
+
+
+class Named:
+    """Say itself how it is written."""
+
+    def __str__(self) -> str:
+        return "itself"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime.date(2026, 3, 9), "2026-03-09"),
+        (Decimal("1.10"), "1.10"),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (PurePosixPath("a/b"), "a/b"),
+        (Fraction(1, 3), "1/3"),
+        (2 + 1j, "(2+1j)"),
+        (Named(), "itself"),
+        ([datetime.date(2026, 3, 9), (1, Named())], '["2026-03-09", [1, "itself"]]'),
+    ],
+)
+def test_what_has_a_text_of_its_own_is_written_so(value: Any, text: str) -> None:
+    """In lists too."""
+    assert rendered("{{a}}", {"a": value}) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (b"x", "bytes"),
+        (bytearray(b"x"), "bytearray"),
+        (memoryview(b"x"), "memoryview"),
+        (object(), "object"),
+        ({1}, "set"),
+        (iter([1]), "list_iterator"),
+        (len, "builtin_function_or_method"),
+        (SimpleNamespace(a=1), "SimpleNamespace"),
+    ],
+)
+def test_what_has_no_text_is_refused_and_never_shown_by_its_address(value: Any, kind: str) -> None:
+    """By itself and in a list."""
+    with pytest.raises(VariableInvalid, match=f"The variable 'a' is a Python {kind}, which a prompt has no text for"):
+        rendered("{{a}}", {"a": value})
+    with pytest.raises(VariableInvalid, match=f"cannot be written as JSON: a prompt has no text for a Python {kind}"):
+        rendered("{{a}}", {"a": [value]})

@@ -145,6 +145,20 @@ def test_an_unknown_zone_is_told_at_once(zone: str) -> None:
         Clock(zone)
 
 
+@pytest.mark.parametrize("given", [{"zone": 5}, {"zone": b"UTC"}, {"now": MOMENT}])
+def test_a_zone_that_is_none_and_a_time_that_cannot_be_asked_are_type_errors(given: Any) -> None:
+    """At once, with what to give."""
+    with pytest.raises(TypeError, match=r"give a (tzinfo|function)"):
+        Clock(**given)
+
+
+def test_what_gives_no_datetime_is_named() -> None:
+    """Rather than an attribute that is missing somewhere."""
+    wrong: Any = lambda: "noon"  # noqa: E731
+    with pytest.raises(VariableInvalid, match="The clock's now= gave 'noon'; it must give a datetime"):
+        gathered([Clock("UTC", now=wrong)])
+
+
 # The environment
 
 
@@ -176,6 +190,40 @@ def test_a_secret_is_given_only_where_it_is_listed(name: str) -> None:
     """And then nothing else is."""
     assert Environment(names=[name])() == {"api_key": "k"}
     assert Environment("", names=["OTHER"])() == {"other": "o"}
+
+
+SECRETS = (
+    *("AUTH", "OAUTH2", "SMTP_AUTH", "PWD", "DBPWD", "BEARER", "COOKIE", "DSN", "SENTRY_DSN", "JWT", "PIN", "USER_PIN"),
+    *("SALT", "HASHSALT", "SESSION", "SESSION_ID", "CERT", "CLIENT_CERT", "CERTIFICATE", "PRIVATE", "PASS", "DBPASS"),
+    *("PASSWD", "PASSPHRASE", "PASSCODE", "CREDENTIALS", "AUTHORIZATION", "SIGNING_KEY", "SID"),
+)
+HARMLESS = ("AUTHOR", "AUTHORS", "OPINION", "SHOPPING", "CERTAINTY", "PASSENGER", "SALTED", "SIDE", "PINS", "HOMEPAGE")
+
+
+@pytest.mark.parametrize("name", [*SECRETS, *map(str.lower, SECRETS)])
+def test_a_name_that_looks_like_a_secret_is_left_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Unless the program lists it."""
+    monkeypatch.setenv(f"APQ_{name}", "x")
+    assert Environment("APQ_")() == {}
+    assert Environment("APQ_", names=[name])() == {name.lower(): "x"}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_name_that_only_begins_or_ends_like_a_secret_is_given(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An author is no authorization."""
+    monkeypatch.setenv(f"APQ_{name}", "x")
+    assert Environment("APQ_")() == {name.lower(): "x"}
+
+
+@pytest.mark.parametrize(
+    "value", ["postgres://u:p@h/d", "redis://:p@h", "jdbc:postgresql://u:p/w@h", "see amqps://a:b@c", "HTTP://U:P@H"]
+)
+def test_an_address_with_a_password_is_left_out(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Whatever its name; one without is given."""
+    monkeypatch.setenv("APQ_DATABASE_URL", value)
+    monkeypatch.setenv("APQ_HOMEPAGE", "https://example.com:8080/a")
+    assert Environment("APQ_")() == {"homepage": "https://example.com:8080/a"}
+    assert Environment("APQ_", names=["DATABASE_URL"])() == {"database_url": value}
 
 
 @pytest.mark.usefixtures("environment")

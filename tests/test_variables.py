@@ -78,7 +78,11 @@ def test_a_default_serves_a_required_variable() -> None:
         ("string", True, "true"),
         ("number", 3, 3),
         ("number", "3", 3),
-        ("number", " -2.5e1 ", -25.0),
+        ("number", " -2.5e1 ", -25),
+        ("number", "1e5", 100_000),
+        ("number", 2.0, 2),
+        ("number", "2.5", 2.5),
+        ("number", 1e300, 1e300),
         ("boolean", True, True),
         ("boolean", "False", False),
         ("object", {"a": 1}, {"a": 1}),
@@ -148,8 +152,43 @@ def test_rules_hold(kind: str, rules: Any, good: Any, bad: Any) -> None:
 
 
 def test_empty_optional_text_is_not_held_to_rules() -> None:
-    """A rule says how a value must be, not that there must be one."""
-    assert Variable("v", validation={"pattern": "x", "min_length": 3, "enum": ["xxx"]}).check("") == ""
+    """A rule says how a value must be, not that there must be one; only a least length says that."""
+    assert Variable("v", validation={"pattern": "x", "enum": ["xxx"], "min_length": 0}).check("") == ""
+    with pytest.raises(VariableInvalid, match="'v' is ''; it must have 3 characters or more"):
+        resolve([Variable("v", validation={"min_length": 3})], {"v": ""})
+
+
+def test_an_empty_default_is_no_value_that_a_least_length_could_refuse() -> None:
+    """The pack itself says so; a turn without the variable is none that fails."""
+    assert resolve([Variable("v", default="", validation={"min_length": 3})]) == {"v": ""}
+
+
+def test_any_type_that_is_not_known_takes_any_value() -> None:
+    """As it is, but for its rules."""
+    for value in ("x", 1.0, [1], {"a": 1}, True):
+        assert Variable("v", "any").check(value) is value
+    with pytest.raises(VariableInvalid, match="2 or less"):
+        Variable("v", "any", validation={"maximum": 2}).check(3)
+
+
+def test_a_missing_variable_is_compared_with_what_was_given_in_any_case() -> None:
+    """One that nobody declared is compared with the declared ones as well."""
+    with pytest.raises(MissingVariable, match="'V' was given"):
+        resolve([Variable("v", required=True)], {"V": 1})
+    with pytest.raises(MissingVariable, match="'usr_name' was given"):
+        resolve([Variable("user_name", required=True)], {"usr_name": "Ada"})
+    with pytest.raises(MissingVariable, match="'user_name' was given"):
+        resolve([Variable("user_name", required=True)], {"user_name": "Ada"}, needed=["usr_name"])
+
+
+def test_rules_that_nothing_is_held_against_are_told() -> None:
+    """A pattern that may run for ages, one that cannot be read, and a rule for another type."""
+    assert Variable("v", validation={"pattern": "^a$", "min_length": 1}).unenforced == ()
+    (slow,) = Variable("v", validation={"pattern": "^(a+)+$"}).unenforced
+    assert slow.startswith("the pattern of variable 'v' is not enforced: '^(a+)+$' repeats something")
+    assert Variable("v", "number", validation={"max_length": 3}).unenforced == (
+        "the rule max_length of variable 'v' is not enforced: it has no effect on type number",
+    )
 
 
 def test_a_pattern_is_only_matched_on_values_of_bounded_length() -> None:

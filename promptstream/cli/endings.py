@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,13 +11,15 @@ import click
 
 from promptstream.cli.render import write_event
 from promptstream.cli.terminal import prepare, tell
-from promptstream.errors import ApprovalPending, PromptStreamError
+from promptstream.errors import ApprovalPending, MissingVariable, PromptStreamError
 
 FAILED = 1
 BROKEN_OFF = 3
 WAITING = 4
 INTERRUPTED = 130
 NO_READER = 141
+
+_ROOT = re.compile(r"[.\[]")
 
 EXIT_CODES = """\b
 Exit codes:
@@ -41,7 +44,16 @@ def report(error: PromptStreamError, *, events: bool) -> None:
     """Tell *error* on standard error, and on standard output as the last event where *events* are printed."""
     if events:
         write_event(error.to_event())
-    tell(f"Error: {error}")
+    tell(f"Error: {_told(error)}")
+
+
+def _told(error: PromptStreamError) -> str:
+    """Give the text of *error*; where variables are missing, with the options that give them."""
+    text, give, _ = str(error).rpartition(" Give variables={")
+    if not isinstance(error, MissingVariable) or not give:
+        return str(error)
+    names = dict.fromkeys(_ROOT.split(name)[0] for name in error.problems)
+    return f"{text} Give {' '.join(f'--var {name}=…' for name in names)}."
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def packs() -> None:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--strict", is_flag=True, help="Let every finding count, not only those that make a pack unusable.")
 def check(files: tuple[str, ...], strict: bool) -> None:
-    """List everything that is wrong with each FILE.
+    """List everything that is wrong with each FILE; - is standard input.
 
     A line is FILE, a JSON path and what is wrong there. The exit code is 0 where every pack can be used, and 1 where
     one cannot.
@@ -53,14 +53,17 @@ def check(files: tuple[str, ...], strict: bool) -> None:
 @packs.command()
 @click.argument("file", type=click.Path())
 def show(file: str) -> None:
-    """Show the prompts, variables and tools of FILE."""
+    """Show the prompts, their templates, variables and tools of FILE; - is standard input."""
     from promptstream.packs.pack import load
 
     with exiting():
-        loaded = load(file)
+        loaded = load(_given(file))
         _line(*_about(loaded))
         for prompt in loaded.prompts.values():
             _prompt(prompt)
+        for name, text in loaded.fragments.items():
+            _line("")
+            _text(f"fragment {name}", text, indent=2)
         _tools(loaded)
         for key, more in (("evals", loaded.evals), ("skills", loaded.skills), ("compositions", loaded.compositions)):
             if more:
@@ -72,14 +75,30 @@ def show(file: str) -> None:
             _line(f"findings: {len(loaded.findings)}; see: promptstream pack check {file}")
 
 
+def _given(file: str) -> str | Mapping[str, Any]:
+    """Give what is to be loaded: a path, or the pack that standard input holds.
+
+    Raises:
+        PackError: standard input holds none.
+    """
+    if file != "-":
+        return file
+    from promptstream.packs.source import LARGEST, parsed
+
+    data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
+    return parsed(data, "The pack on standard input")
+
+
 def _check(file: str) -> tuple[int, bool]:
     """Print the findings of one file, and give their number and whether it cannot be used."""
     from promptstream.packs.pack import load
 
+    given: str | Mapping[str, Any] = file
     try:
-        loaded = load(file)
+        given = _given(file)
+        loaded = load(given)
     except PackError as error:
-        problems = _all_problems(file, error)
+        problems = _all_problems(given, error)
         for problem in problems:
             _line(f"{file}: {problem}")
         return len(problems), True
@@ -92,14 +111,14 @@ def _check(file: str) -> tuple[int, bool]:
     return len(loaded.findings), False
 
 
-def _all_problems(file: str, error: PackError) -> Sequence[str]:
-    """Give what is fatal in *file* and what is not; of one that cannot be read, the reason."""
+def _all_problems(given: str | Mapping[str, Any], error: PackError) -> Sequence[str]:
+    """Give what is fatal in *given* and what is not; of one that cannot be read, the reason."""
     from promptstream.packs.pack import load
 
     if not error.problems:
         return [str(error)]
     try:
-        load(file, strict=True)
+        load(given, strict=True)
     except PackError as whole:  # it cannot be otherwise, but that the file was changed just now
         return whole.problems or [str(whole)]
     return error.problems
@@ -141,6 +160,10 @@ def _prompt(prompt: Prompt) -> None:
         _line(f"  {key}: {value}")
     if prompt.variables:
         _table(("Variable", "Required", "Type", "Default", "Rules", "Description"), map(_row, prompt.variables))
+    _text("template", prompt.system_template, indent=4)
+    for model, override in prompt.overrides.items():
+        for key, template in override.templates:
+            _text(f"{key} for {model}", template.text, indent=4)
 
 
 def _row(variable: Variable) -> Sequence[str]:
@@ -205,9 +228,15 @@ def _line(*lines: str) -> None:
         write(" ".join(clean(line).splitlines()) + "\n")
 
 
+def _text(title: str, text: str, *, indent: int) -> None:
+    """Print *text* under its *title*, wrapped."""
+    from rich.text import Text
+
+    _line(f"{' ' * (indent - 2)}{title}:")
+    _wrapped(Text(clean(text)), indent)
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -216,8 +245,15 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*(columns[place] for place in kept), box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(" ".join(clean(row[place]).split())) for place in kept))
+    _wrapped(table, 2)
+
+
+def _wrapped(what: Any, indent: int) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+
     width = None if is_terminal(sys.stdout) else _PIPED_WIDTH
     console = Console(width=width, no_color=bool(os.environ.get("NO_COLOR")) or None)
     with console.capture() as capture:
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(what, (0, 0, 0, indent)))
     write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from promptstream.packs import arguments
 from promptstream.packs.finding import Findings, kind, shown, similar, step
 from promptstream.packs.shape import unknown
 from promptstream.values.policy import ToolPolicy
@@ -36,12 +37,15 @@ class Declared:
         self.tools: dict[str, ToolSpec] = {}
         self._findings = findings
         self._left = _MOST_COMPARED
+        patterns = 0
         for name, given in raw.items() if isinstance(raw, dict) else ():
             if findings.full() and findings.full(fatal=True):
                 break
             path = step("$.tools", name)
             if isinstance(given, dict):
-                self.tools[name] = _tool(name, given, path, findings)
+                self.tools[name] = tool = _tool(name, given, path, findings)
+                rest = {key: each for key, each in tool.parameters.items() if key != "type"}  # looked at by then
+                patterns = arguments.check(rest, step(path, "parameters"), patterns, findings)
             else:
                 findings.add(path, f"must be an object, not {kind(given)}", fatal=True)
 
@@ -62,8 +66,8 @@ class Declared:
             names[name] = None
         return found, tuple(names)
 
-    def policy(self, raw: Any, path: str) -> ToolPolicy:
-        """Give the policy that a ``tool_policy`` of the right shape means, ToolPolicy() where there is none."""
+    def policy(self, raw: Any, path: str, names: Iterable[str]) -> ToolPolicy:
+        """Give what a ``tool_policy`` means for a prompt of the tools *names*; ToolPolicy() where there is none."""
         if not isinstance(raw, dict):
             return ToolPolicy()
         findings, choice, given = self._findings, raw.get("tool_choice"), raw.get("blocklist")
@@ -80,6 +84,7 @@ class Declared:
                 if not matching and not name.startswith(_SERVED):
                     self._undeclared(name, step(step(path, "blocklist"), place))
                 blocked.update(dict.fromkeys(matching or (name,)))  # one that is not declared may be bound in code
+        self._choose(choice, names, blocked, step(path, "tool_choice"))
         if findings.fatal:
             return ToolPolicy()
         return ToolPolicy(
@@ -88,6 +93,17 @@ class Declared:
             max_tool_calls_per_turn=int(raw.get("max_tool_calls_per_turn") or _CALLS),
             blocklist=tuple(blocked),
         )
+
+    def _choose(self, choice: Any, names: Iterable[str], blocked: Iterable[str], path: str) -> None:
+        """Add that the model has to call what it cannot; a name with a wildcard may be bound in code."""
+        offered = [each for name in names for each in (self._matching(name, path) or (name,))]
+        left = [each for each in offered if each not in blocked and (each in self.tools or each.endswith("*"))]
+        if choice == "required" and not left:
+            why = "all tools of the prompt are on the blocklist" if offered else "the prompt has no tool"
+            self._findings.add(path, f"is 'required', and {why}")
+        elif isinstance(choice, str) and choice in self.tools and choice not in left:
+            why = "is on the blocklist" if choice in blocked else "is none of the prompt's"
+            self._findings.add(path, f"the tool {shown(choice)} {why}")
 
     def find_unused(self, raw: Mapping[str, Any], prompts: Iterable[Prompt]) -> None:
         """Add the tools that no prompt and no composition of the pack *raw* names."""
@@ -163,23 +179,21 @@ def _parameters(given: Any, path: str, findings: Findings) -> dict[str, Any] | N
         findings.add(step(path, "type"), 'is missing; write "object"')
     elif sort != "object":
         findings.add(step(path, "type"), f'must be "object", not {shown(sort)}: arguments have names', fatal=True)
-    properties, needed = given.get("properties"), given.get("required")
-    if properties is None:
+    if given.get("properties") is None:
         findings.add(step(path, "properties"), "is missing; write {} for no arguments")
-    elif not isinstance(properties, dict):
-        findings.add(step(path, "properties"), f"must be an object, not {kind(properties)}", fatal=True)
-    for name, schema in properties.items() if isinstance(properties, dict) else ():
-        if not isinstance(schema, dict):
-            here = step(step(path, "properties"), name)
-            findings.add(here, f"must be a JSON Schema, not {kind(schema)}", fatal=not isinstance(schema, bool))
-    if "required" in given and needed is None:
+    if "required" in given and given["required"] is None:
         findings.add(step(path, "required"), "is null; leave it out")
-    elif needed is not None and not (isinstance(needed, list) and all(isinstance(each, str) for each in needed)):
-        findings.add(step(path, "required"), "must be an array of names", fatal=True)
-    elif isinstance(needed, list) and isinstance(properties, dict):
-        for place, name in enumerate(needed):
-            if name not in properties and not findings.full():
-                here = step(step(path, "required"), place)
-                findings.add(here, f"{shown(name)} is not one of the properties.{similar(name, properties)}")
+    properties, needed = given.get("properties"), given.get("required")
+    if isinstance(needed, list) and isinstance(properties, dict):
+        _find_unknown(needed, properties, step(path, "required"), findings)
+    for name, schema in properties.items() if isinstance(properties, dict) else ():
+        if isinstance(schema, bool):
+            findings.add(step(step(path, "properties"), name), "must be a JSON Schema, not a boolean")
     # A schema that says nothing of its type means an object here; providers want that said.
     return {"type": "object", "properties": {}, **{key: each for key, each in given.items() if each is not None}}
+
+
+def _find_unknown(needed: list[Any], properties: Mapping[str, Any], path: str, findings: Findings) -> None:
+    for place, name in enumerate(needed):
+        if isinstance(name, str) and name not in properties and not findings.full():
+            findings.add(step(path, place), f"{shown(name)} is not one of the properties.{similar(name, properties)}")

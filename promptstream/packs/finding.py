@@ -64,7 +64,7 @@ def step(path: str, key: str | int) -> str:
         return f"{path}[{key}]"
     if len(key) > _KEY:
         key = key[:_KEY] + "…"
-    if (key.isascii() and key.isidentifier()) or key == "$schema":
+    if key.isascii() and key.removeprefix("$").isidentifier():
         return f"{path}.{key}"
     return f"{path}[{key!r}]"
 

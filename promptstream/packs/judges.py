@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from promptstream.values.schemas import Undecided, checker
+from promptstream.values.keywords import Undecided
+from promptstream.values.schemas import checker
 
 Judge = Callable[[str, str], "str | None"]
 """Take a whole answer and the text of its last round, and say what is wrong, or None. Any thread may call it.

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptstream.errors import VariableInvalid
-from promptstream.packs import schema
-from promptstream.packs.finding import Findings, shown, similar, step
+from promptstream.packs import doubts, schema
+from promptstream.packs.finding import Findings, shown, step
 from promptstream.packs.pack import Pack, PackProvider, Prompt
-from promptstream.packs.placeholder import Placeholder
-from promptstream.packs.template import Fragments, Template
-from promptstream.packs.variables import Variable
+from promptstream.packs.template import Fragments
+from promptstream.packs.variables import Variable, type_named
 from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import ToolSpec
 
 if TYPE_CHECKING:
     from promptstream.packs.declared import Declared
 
-_MOST = 50
-# What a runtime gives of itself, so that no pack declares it.
-_GIVEN = ("input", "workflow_context", "memory_context", "artifacts")
+_NOT_RUN = "; it is not run"
 
 
 def build(raw: Mapping[str, Any], path: Any, findings: Findings) -> Pack | None:
@@ -40,7 +37,7 @@ def build(raw: Mapping[str, Any], path: Any, findings: Findings) -> Pack | None:
             prompts[name] = prompt
     if findings.fatal:
         return None
-    _doubt(prompts, library, findings)
+    doubts.check(prompts, library, findings)
     if loader.declared is not None:
         loader.declared.find_unused(raw, prompts.values())
     provider = raw.get("provider") or {}
@@ -93,18 +90,20 @@ class _Loader:
         validators, media, changes = self._validators(body, path), self._media(body, path), self._changes(body, path)
         if template is None or not isinstance(text, str) or findings.fatal:
             return None
-        evals = body.get("evals")
+        evals, variables = body.get("evals"), self._variables(body, path)
+        lapsed = [why for each in variables for why in each.unenforced]
         return Prompt(
             name,
             text,
             template,
-            self._variables(body, path),
+            variables,
             parameters(body.get("parameters")),
             tools=named,
             tool_names=names,
             policy=policy,
             validators=validators,
             media=media,
+            unenforced=(*lapsed, *self._not_run(validators, body, path)),
             evals=tuple(evals) if isinstance(evals, list) else (),
             overrides=changes,
             raw=body,
@@ -115,7 +114,7 @@ class _Loader:
             return {}, (), ToolPolicy()
         declared = self.declared or self._declare(None)
         named, names = declared.chosen(body, path)
-        return named, names, declared.policy(body.get("tool_policy"), step(path, "tool_policy"))
+        return named, names, declared.policy(body.get("tool_policy"), step(path, "tool_policy"), names)
 
     def _declare(self, raw: Any) -> Declared:
         from promptstream.packs.declared import Declared  # a pack without tools needs none of it
@@ -129,6 +128,18 @@ class _Loader:
         from promptstream.packs.validators import parse_validators
 
         return parse_validators(raw, step(path, "validators"), self._findings)
+
+    def _not_run(self, validators: Sequence[Any], body: Mapping[str, Any], path: str) -> list[str]:
+        """Say of each validator that is enabled and cannot be run why that is."""
+        lapsed = []
+        for place, (each, raw) in enumerate(zip(validators, body.get("validators") or (), strict=True)):
+            if each.active or raw.get("enabled") is False:
+                continue
+            here = step(step(path, "validators"), place)
+            found = (one for one in self._findings.all if one.path.startswith(here) and _NOT_RUN in one.message)
+            why = next((f": {one.path[len(here) + 1 :]} {one.message.partition(_NOT_RUN)[0]}" for one in found), "")
+            lapsed.append(f"the validator {shown(each.name)} is not run{why}")
+        return lapsed
 
     def _media(self, body: Mapping[str, Any], path: str) -> Any:
         raw = body.get("media")
@@ -151,7 +162,7 @@ class _Loader:
             given = {key: each[key] for key in ("name", "required", "default", "example") if each.get(key) is not None}
             about, binding = each.get("description"), each.get("binding")
             made[each["name"]] = variable = Variable(
-                type=schema.TYPE_NAMES[each.get("type") or "string"],
+                type="string" if each.get("type") is None else type_named(each["type"]),
                 description=about if isinstance(about, str) else "",
                 validation={key: rule for key, rule in (each.get("validation") or {}).items() if rule is not None},
                 binding=binding if isinstance(binding, dict) else {},
@@ -163,37 +174,3 @@ class _Loader:
                 here = step(step(step(path, "variables"), place), "default")
                 self._findings.add(here, f"the default cannot be used: {error}")
         return tuple(made.values())
-
-
-def _doubt(prompts: Mapping[str, Prompt], library: Fragments, findings: Findings) -> None:
-    """Find what is probably a slip in a template: it renders, but not as its author meant."""
-    everything: set[str] = set(_GIVEN)
-    for name, prompt in prompts.items():
-        declared = {each.name for each in prompt.variables}
-        everything |= declared
-        path = step("$.prompts", name)
-        _tell(prompt.template, declared | set(_GIVEN), step(path, "system_template"), findings)
-        for model, override in prompt.overrides.items():
-            for key, template in override.templates:
-                here = step(step(step(path, "model_overrides"), model), key)
-                _tell(template, declared | set(_GIVEN), here, findings)
-    for name, template in library.templates.items():
-        _tell(template, everything, step("$.fragments", name), findings)
-
-
-def _tell(template: Template, declared: set[str], path: str, findings: Findings) -> None:
-    for doubt in () if findings.full() else _doubts(template, declared):
-        findings.add(path, doubt)
-
-
-def _doubts(template: Template, declared: set[str]) -> Iterator[str]:
-    import re
-    from itertools import islice
-
-    yield from template.doubts
-    used = dict.fromkeys(str(each.steps[0]) for each in template.parts if isinstance(each, Placeholder))
-    for name in islice((each for each in used if each not in declared), _MOST):
-        yield f"{{{{{shown(name)[1:-1]}}}}} is not declared in variables.{similar(name, declared)}"
-    single = re.finditer(r"(?<!\{)\{([^\W\d]\w*)\}(?!\})", template.text)
-    for name in dict.fromkeys(match[1] for match in single if match[1] in declared):
-        yield f"{{{name}}} is sent as it is; write {{{{{name}}}}} for the variable"

@@ -12,7 +12,7 @@ from promptstream.packs.finding import Findings, shown, similar, step
 from promptstream.packs.flow import escapes
 from promptstream.packs.shape import FLAG, TEXT, Shape, measure
 from promptstream.values.media import media_type
-from promptstream.values.message import Document, Image, Part
+from promptstream.values.message import Document, Image, Part, Text
 
 _MEBIBYTE = 1024 * 1024
 _TYPE = (r"[a-z0-9_]+", "lower-case letters, digits and _")
@@ -86,6 +86,7 @@ _CALLED = {
     "x-markdown": "md",
     "htm": "html",
     "tif": "tiff",
+    "heif": "heic",
     "svg+xml": "svg",
     "msword": "doc",
     "vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
@@ -104,14 +105,25 @@ class MediaLimits:
     limits: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """By type: max_size_mb (of 1,048,576 bytes), allowed_formats, max_images_per_msg and what else the pack says."""
 
+    def applied(self, parts: Iterable[Part]) -> tuple[Part, ...]:
+        """Give *parts* with the prompt's detail for the images that say none. Any thread may call it."""
+        detail = self.limits.get("image", {}).get("default_detail")
+        if detail is None:
+            return tuple(parts)
+        return tuple(
+            attrs.evolve(each, detail=detail) if isinstance(each, Image) and each.detail is None else each
+            for each in parts
+        )
+
     def check(self, parts: Iterable[Part]) -> None:
-        """Hold the images and documents among *parts* against the limits, as far as their size and format are known.
+        """Hold the images and documents of one message against the limits, as far as size and format are known.
 
         Any thread may call it.
 
         Raises:
             ConfigError: one of them is not taken; all reasons are told.
         """
+        parts = list(parts)
         attached = [each for each in parts if isinstance(each, (Image, Document))]
         if not attached:
             return
@@ -122,6 +134,9 @@ class MediaLimits:
         images = sum(isinstance(each, Image) for each in attached)
         if most is not None and images > most:
             problems.append(f"there are {images} images, and a message may have {most}")
+        captioned = any(isinstance(each, Text) and each.text.strip() for each in parts)
+        if images and not captioned and self.limits.get("image", {}).get("require_caption") is True:
+            problems.append("an image needs a text beside it (media.image.require_caption)")
         if problems:
             raise ConfigError(f"The prompt does not take this message: {'; '.join(problems[:5])}.")
 
@@ -136,9 +151,10 @@ class MediaLimits:
         most, size = rules.get("max_size_mb"), 0 if part.data is None else len(part.data)
         if most is not None and size > most * _MEBIBYTE:
             yield f"the {part.type} has {size / _MEBIBYTE:.2f} MiB, and {most} are allowed"
-        allowed, form = rules.get("allowed_formats"), _format(part)
-        if allowed is not None and form is not None and form not in map(_called, allowed):
-            yield f"the {part.type} is {form}, and {', '.join(allowed) or 'none'} is allowed"
+        allowed = rules.get("allowed_formats")
+        for form in _formats_of(part):
+            if allowed is not None and form not in map(_called, allowed):
+                yield f"the {part.type} is {form}, and {', '.join(allowed) or 'none'} is allowed"
 
 
 def parse(raw: Mapping[str, Any], path: str, findings: Findings) -> MediaLimits:
@@ -180,11 +196,23 @@ def _example(example: Any, path: str, findings: Findings) -> None:
             findings.add(here, f"{shown(file)} leads out of the pack's folder; it is never read")
 
 
-def _format(part: Image | Document) -> str | None:
-    """Give the format of *part* as packs call it, or None where nothing tells it."""
-    name = part.name if isinstance(part, Document) else None
-    sort = part.media_type or media_type(part.data, name)
-    return None if sort is None else _called(sort.partition(";")[0].strip().rpartition("/")[2])
+def _formats_of(part: Image | Document) -> Iterable[str]:
+    """Give the formats of *part* as packs call them: what its bytes begin with, and what is said of it, else its name.
+
+    Nothing is fetched: of what is at an address, only the address's end tells.
+    """
+    held, name = media_type(part.data), part.name if isinstance(part, Document) else None
+    told = (held, part.media_type or (None if held else media_type(None, name) or _ending(part)))
+    return dict.fromkeys(_called(each.partition(";")[0].strip().rpartition("/")[2]) for each in told if each)
+
+
+def _ending(part: Image | Document) -> str | None:
+    """Give the media type that the end of an address tells, where it is one that such a part can be of."""
+    sort = None if part.url is None else media_type(None, part.url.partition("#")[0].partition("?")[0])
+    if sort is None or isinstance(part, Image):
+        return sort if sort and sort.startswith("image/") else None
+    form = sort.rpartition("/")[2]
+    return sort if sort.startswith("text/") or form == "pdf" or form in _CALLED else None
 
 
 def _called(form: str) -> str:

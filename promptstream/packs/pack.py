@@ -65,6 +65,8 @@ class Prompt:
     """As the pack writes them; to be read only."""
     overrides: Mapping[str, Override] = attrs.field(repr=False, factory=dict)
     """What is different for a model, by its name or how that begins; see :meth:`for_model`."""
+    unenforced: tuple[str, ...] = attrs.field(repr=False, default=())
+    """The rules of it that nothing is held against, each with the reason; none of them is fatal."""
     raw: Mapping[str, Any] = attrs.field(repr=False, factory=dict)
     """The prompt as the pack writes it; to be read only."""
 

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from promptstream.packs.pack import Prompt
     from promptstream.packs.variables import Variable
 
-_SECRET = re.compile(r"key|token|secret|passw|passphrase|credential|authorization|private", re.IGNORECASE)
+_SECRET = re.compile(
+    r"key|token|secret|credential|authoriz|authent|private|bearer|cookie|session|jwt|pwd|dsn|passw|passphrase|passc"
+    r"|(?:auth|pass|cert|salt)(?![a-z])|(?<![a-z])(?:pin|sid|pw|certificates?)(?![a-z])",  # author and opinion are none
+    re.IGNORECASE,
+)
+_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s@]+@", re.IGNORECASE)
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
            "December")  # fmt: skip
-_KINDS = ("env", "session", "context", "header")
-_FILTERS: Mapping[str, Callable[[str], str]] = {
+KINDS = ("env", "session", "context", "header")
+FILTERS: Mapping[str, Callable[[str], str]] = {
     "lowercase": str.lower,
     "uppercase": str.upper,
     "trim": str.strip,
@@ -91,13 +96,25 @@ class Clock:
 
         Raises:
             ConfigError: there is no such zone.
+            TypeError: *zone* is none, or *now* cannot be called.
         """
+        if not isinstance(zone, (str, tzinfo, type(None))):
+            raise TypeError(f"zone={zone!r:.60}: give a tzinfo, or a name such as 'Europe/Berlin'.")
+        if now is not None and not callable(now):
+            raise TypeError(f"now={now!r:.60}: give a function that gives a datetime.")
         self._zone = _zone(zone) if isinstance(zone, str) else zone
         self._now = now or (lambda: datetime.now(timezone.utc))
 
     def __call__(self) -> dict[str, str]:
-        """Give the values of this moment."""
-        now = self._now().astimezone(self._zone)
+        """Give the values of this moment.
+
+        Raises:
+            VariableInvalid: ``now`` gives no datetime.
+        """
+        given = self._now()
+        if not isinstance(given, datetime):
+            raise VariableInvalid(f"The clock's now= gave {given!r:.60}; it must give a datetime.")
+        now = given.astimezone(self._zone)
         return {
             "current_date": f"{now:%Y-%m-%d}",
             "current_time": now.isoformat(timespec="seconds"),
@@ -125,8 +142,8 @@ class Environment:
     def __init__(self, prefix: str = "APP_", names: Iterable[str] | None = None) -> None:
         """Give those that begin with *prefix*; with *names*, of them only these, written with or without the prefix.
 
-        What looks like a secret (key, token, secret, password and the like in its name) is left out unless *names*
-        has it.
+        What looks like a secret is left out unless *names* has it: by its name (key, token, password, cookie and the
+        like), or by its value, an address with a password in it.
 
         Raises:
             ConfigError: *prefix* is empty and no *names* are given: that would give the whole environment away.
@@ -143,7 +160,7 @@ class Environment:
             if variable.startswith(self._prefix) and len(variable) > len(self._prefix):
                 name = variable[len(self._prefix) :].lower()
                 if self._names is None:
-                    wanted = not _SECRET.search(variable)
+                    wanted = not _SECRET.search(variable) and not _WITH_PASSWORD.search(value)
                 else:
                     wanted = not self._names.isdisjoint((variable, variable[len(self._prefix) :], name))
                 if wanted:
@@ -199,7 +216,7 @@ class Bindings:
                     raise VariableInvalid(
                         f"The variable {each.name!r} is bound to {value!r:.60}; its filter {sieve!r} is for text."
                     )
-                value = _FILTERS[sieve](value)
+                value = FILTERS[sieve](value)
             values[each.name] = value
         return values
 
@@ -214,13 +231,13 @@ class Bindings:
     def _check(self, variable: Variable) -> None:
         kind, field, sieve = (variable.binding.get(key) for key in ("kind", "field", "filter"))
         told = f"The binding of the variable {variable.name!r}"
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise ConfigError(
-                f"{told} is of kind {kind!r:.60}; known are {', '.join(_KINDS)}.{nearest(str(kind), _KINDS)}"
+                f"{told} is of kind {kind!r:.60}; known are {', '.join(KINDS)}.{nearest(str(kind), KINDS)}"
             )
-        if sieve and sieve not in _FILTERS:
+        if sieve and sieve not in FILTERS:
             raise ConfigError(
-                f"{told} has the filter {sieve!r:.60}; known are {', '.join(_FILTERS)}.{nearest(str(sieve), _FILTERS)}"
+                f"{told} has the filter {sieve!r:.60}; known are {', '.join(FILTERS)}.{nearest(str(sieve), FILTERS)}"
             )
         name = str(field or variable.name)
         if kind == "env" and name not in self._allowed:

@@ -10,22 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from promptstream.packs import rules
 from promptstream.packs.finding import Findings, kind, shown, similar, step
-from promptstream.values.pattern import compile_bounded
 from promptstream.packs.shape import FLAG, TEXT, TEXTS, Shape, measure, unknown
-from promptstream.packs.variables import TYPES
 
-# Schemas before 1.5 left the type free, and these were written; they can only mean one thing.
-TYPE_NAMES = {name: name for name in TYPES} | {
-    "integer": "number",
-    "int": "number",
-    "float": "number",
-    "str": "string",
-    "bool": "boolean",
-    "list": "array",
-    "dict": "object",
-    "map": "object",
-}
+PROVIDERS = (
+    *("openai", "anthropic", "gemini", "openrouter", "ollama"),
+    *("qwen", "compatible", "local", "scripted"),
+)
+"""Those that nobody has to register."""
 _MOST_PATTERNS = 500
 """Each takes a while to judge, and a pack must not keep us busy."""
 # A file that is passed around must not decide where keys and conversations go.
@@ -59,6 +52,13 @@ _PARAMETERS = {
     "presence_penalty": Shape("number", low=-2, high=2, fatal=True),
 }
 PARAMETERS = tuple(_PARAMETERS)
+_OPENED = ("stop", "seed", "tool_choice", "parallel_tools", "response_format", "schema", "reasoning")
+_GENERATION = Shape(
+    "object",
+    fatal=True,
+    keys=_PARAMETERS,
+    hints={name: f"Give it to open(): {name}=…." for name in _OPENED} | {"tool_choice": "It belongs into tool_policy."},
+)
 WHOLE = ("max_tokens", "top_k")
 _RULES = {
     "pattern": Shape("string", fatal=True),
@@ -94,8 +94,9 @@ _OVERRIDE = {
     "system_template_prefix": Shape("string", fatal=True),
     "system_template_suffix": Shape("string", fatal=True),
     "system_template": Shape("string", fatal=True),
-    "parameters": Shape("object", keys=_PARAMETERS, fatal=True),
+    "parameters": _GENERATION,
 }
+_OVERRIDDEN = {key: f"Did you mean 'system_template_{key}'?" for key in ("prefix", "suffix")}
 _POLICY = {
     "tool_choice": Shape("string", fatal=True),
     "max_rounds": Shape("whole number", low=1, fatal=True),
@@ -114,14 +115,14 @@ _PROMPT = {
         fatal=True,
         each=Shape("object", noun="an object with a name", keys=_VARIABLE, needed=("type", "required"), fatal=True),
     ),
-    "tools": Shape("array", each=Shape("string", noun="a tool's name")),
+    "tools": Shape("array", each=Shape("string", noun="a tool's name", fatal=True), fatal=True),
     "tool_policy": Shape("object", keys=_POLICY, fatal=True),
     "pipeline": Shape("object", keys={"stages": TEXTS, "middleware": Shape("array", each=_STAGE)}, needed=("stages",)),
-    "parameters": Shape("object", keys=_PARAMETERS, fatal=True),
+    "parameters": _GENERATION,
     "validators": Shape("array", fatal=True),
     "evals": Shape("array"),
     "tested_models": Shape("array", each=Shape("object", keys=_TESTED, needed=("provider", "model", "date"))),
-    "model_overrides": Shape("object", each=Shape("object", keys=_OVERRIDE, fatal=True), fatal=True),
+    "model_overrides": Shape("object", each=Shape("object", keys=_OVERRIDE, hints=_OVERRIDDEN, fatal=True), fatal=True),
     "media": Shape("object", fatal=True),
 }
 _ENGINE = {"version": TEXT, "syntax": TEXT, "features": Shape("array", each=Shape(
@@ -147,7 +148,7 @@ _ROOT = {
         each=Shape("object", keys=_PROMPT, needed=("id", "name", "version"), fatal=True),
     ),
     "fragments": Shape("object", each=Shape("string", fatal=True), fatal=True),
-    "tools": Shape("object"),
+    "tools": Shape("object", fatal=True),
     "metadata": Shape("object", keys=_METADATA, open=True),
     "compilation": Shape("object", keys=_COMPILED, needed=("compiled_with", "created_at", "schema"), open=True),
     "evals": Shape("array"),
@@ -164,7 +165,8 @@ def check(pack: Mapping[str, Any], findings: Findings) -> None:
     """Add what is wrong with the shape of *pack* to *findings*."""
     measure(pack, _PACK, "$", findings)
     _engine(pack.get("template_engine"), findings)
-    _provider(pack.get("provider"), findings)
+    if isinstance(pack.get("provider"), (str, dict)):
+        _provider(pack["provider"], findings)
     prompts = pack.get("prompts")
     if prompts is None or prompts == {}:
         hint = _meant("prompts", pack, _ROOT)
@@ -198,7 +200,7 @@ def _prompt(prompt: Mapping[str, Any], path: str, patterns: int, findings: Findi
         if isinstance(variable, dict):
             here = step(step(path, "variables"), place)
             _variable(variable, here, seen, findings)
-            patterns += _pattern(variable.get("validation"), step(here, "validation"), findings)
+            patterns += rules.check(variable, here, findings)
     if patterns > _MOST_PATTERNS:
         findings.add(path, f"with this prompt the pack has more than {_MOST_PATTERNS} patterns", fatal=True)
     return patterns
@@ -215,30 +217,8 @@ def _variable(variable: Mapping[str, Any], path: str, seen: set[str], findings: 
         if name in seen:
             findings.add(step(path, "name"), f"{shown(name)} is declared more than once; the last one is used")
         seen.add(name)
-    _type(variable.get("type"), step(path, "type"), findings)
     if variable.get("required") is True and variable.get("default") is not None:
         findings.add(step(path, "default"), "a required variable has no use for a default; the default is used")
-
-
-def _pattern(rules: Any, path: str, findings: Findings) -> bool:
-    """Look at the pattern of a variable, and tell whether there is one."""
-    pattern = rules.get("pattern") if isinstance(rules, dict) else None
-    if not isinstance(pattern, str):
-        return False
-    compiled, reason = compile_bounded(pattern)
-    if compiled is None:
-        findings.add(step(path, "pattern"), f"{shown(pattern)} {reason}; it is not enforced")
-    return True
-
-
-def _type(value: Any, path: str, findings: Findings) -> None:
-    if isinstance(value, str) and value not in TYPES:
-        meant = TYPE_NAMES.get(value)
-        if meant:
-            findings.add(path, f"{shown(value)} is read as {meant!r}; write that")
-        else:
-            known = ", ".join(TYPES)
-            findings.add(path, f"{shown(value)} is not one of {known}.{similar(value, TYPES)}", fatal=True)
 
 
 def _engine(engine: Any, findings: Findings) -> None:
@@ -247,7 +227,11 @@ def _engine(engine: Any, findings: Findings) -> None:
         findings.add("$.template_engine.syntax", f"{shown(syntax)} is not read here; write {{{{variable}}}}")
 
 
-def _provider(provider: Any, findings: Findings) -> None:
+def _provider(provider: str | Mapping[str, Any], findings: Findings) -> None:
+    given, path = ({"name": provider}, "$.provider") if isinstance(provider, str) else (provider, "$.provider.name")
+    name = given.get("name")
+    if isinstance(name, str) and name not in PROVIDERS:
+        findings.add(path, f"{shown(name)} must be registered before it is asked.{similar(name, PROVIDERS)}")
     for key, value in provider.items() if isinstance(provider, dict) else ():
         here = step("$.provider", key)
         if key.lower().replace("_", "").replace("-", "") in _FORBIDDEN:

@@ -20,6 +20,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "object or a string": (dict, str),
     "string or an object": (dict, str),
 }
+_NONE: Mapping[str, str] = {}
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -35,6 +36,8 @@ class Shape:
     """The keys an object may have; None is any."""
     open: bool = attrs.field(default=False, kw_only=True)
     """It may have other keys as well."""
+    hints: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    """What to do about some of the keys that it may not have."""
     needed: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     """The keys an object must have."""
     each: Shape | None = attrs.field(default=None, kw_only=True)
@@ -72,10 +75,11 @@ def measure(value: Any, shape: Shape, path: str, findings: Findings) -> None:
             measure(each, shape.each, step(path, place), findings)
 
 
-def unknown(key: str, known: Iterable[str], path: str, findings: Findings) -> None:
-    """Add that *key*, which stands at *path*, is none of those *known*."""
+def unknown(key: str, known: Iterable[str], path: str, findings: Findings, hints: Mapping[str, str] = _NONE) -> None:
+    """Add that *key*, which stands at *path*, is none of those *known*; *hints* say what to do about some."""
     if not findings.full():
-        findings.add(path, f"unknown key; it has no effect.{similar(key, known)}")
+        hint = f" {hints[key]}" if key in hints else similar(key, known)
+        findings.add(path, f"unknown key; it has no effect.{hint}")
 
 
 def _object(value: Mapping[str, Any], shape: Shape, path: str, findings: Findings) -> None:
@@ -88,7 +92,7 @@ def _object(value: Mapping[str, Any], shape: Shape, path: str, findings: Finding
                 measure(each, shape.each, here, findings)
         elif key not in shape.keys:
             if not shape.open:
-                unknown(key, shape.keys, here, findings)
+                unknown(key, shape.keys, here, findings, shape.hints)
         elif each is None and shape.keys[key].kind and not shape.keys[key].null:
             findings.add(here, "is null; leave it out")
         else:

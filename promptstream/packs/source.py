@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,18 @@ def read(path: str | os.PathLike[str], findings: Findings) -> tuple[dict[str, An
     if name.lstrip().startswith("{"):
         raise PackError("The pack is JSON text where a path is expected; give a dict: json.loads(text).")
     where = _absolute(name)
-    return plain(_parse(_text(_bytes(where), where), where), findings, repr(str(where))), where
+    return plain(parsed(_bytes(where), f"The pack file {str(where)!r}"), findings, repr(str(where))), where
+
+
+def parsed(data: bytes, what: str) -> dict[str, Any]:
+    """Give the JSON object that *data* is; errors call it *what*.
+
+    Raises:
+        PackError: it is above 4 MiB, not UTF-8, not JSON, or no object.
+    """
+    if len(data) > LARGEST:
+        raise PackError(f"{what} is larger than 4 MiB; a pack of prompts is far smaller.")
+    return _parse(_text(data, what), what)
 
 
 def plain(value: Mapping[str, Any], findings: Findings, what: str = "The pack") -> dict[str, Any]:
@@ -82,8 +94,10 @@ def _absolute(name: str) -> Path:
 def _bytes(where: Path) -> bytes:
     shown = repr(str(where))
     try:
+        if not stat.S_ISREG(os.stat(where).st_mode) and not os.path.isdir(where):  # a pipe may never be written to
+            raise PackError(f"{shown} is no regular file, but a pipe or a device; give the path of a pack file.")
         with open(where, "rb") as file:
-            data = file.read(LARGEST + 1)
+            return file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise PackError(f"There is no pack file {shown}.{_neighbour(where)}") from None
     except (OSError, ValueError) as error:
@@ -91,9 +105,6 @@ def _bytes(where: Path) -> bytes:
             raise PackError(f"{shown} is a directory; give the path of a pack file in it.") from None
         reason = getattr(error, "strerror", None) or str(error)
         raise PackError(f"The pack file {shown} cannot be read: {reason}.") from error
-    if len(data) > LARGEST:
-        raise PackError(f"The pack file {shown} is larger than 4 MiB; a pack of prompts is far smaller.")
-    return data
 
 
 def _neighbour(where: Path) -> str:
@@ -112,41 +123,38 @@ def _neighbour(where: Path) -> str:
     return similar(where.name, names) or " Check the path; a relative one starts at the working directory."
 
 
-def _text(data: bytes, where: Path) -> str:
-    shown = repr(str(where))
+def _text(data: bytes, what: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         coding = " It looks like UTF-16." if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
         raise PackError(
-            f"The pack file {shown} is not UTF-8: byte 0x{data[error.start]:02x} in line {line}.{coding} "
-            f"Save it as UTF-8."
+            f"{what} is not UTF-8: byte 0x{data[error.start]:02x} in line {line}.{coding} Save it as UTF-8."
         ) from None
     if not text.strip():
-        raise PackError(f"The pack file {shown} is empty. {_FIX}")
+        raise PackError(f"{what} is empty. {_FIX}")
     return text
 
 
-def _parse(text: str, where: Path) -> dict[str, Any]:
+def _parse(text: str, what: str) -> dict[str, Any]:
     import json
 
-    shown = repr(str(where))
     try:
         value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         stands = text[error.pos : error.pos + 30].split("\n")[0]
         place = f"where {stands!r} stands" if stands else "where the line or the file ends"
         raise PackError(
-            f"The pack file {shown} is not JSON: {error.msg}: line {error.lineno}, column {error.colno}, {place}."
+            f"{what} is not JSON: {error.msg}: line {error.lineno}, column {error.colno}, {place}."
         ) from None
     except RecursionError:
-        raise PackError(f"The pack file {shown} is nested deeper than {DEEPEST} levels; make it flatter.") from None
+        raise PackError(f"{what} is nested deeper than {DEEPEST} levels; make it flatter.") from None
     except ValueError as error:
         reason = "a number in it has thousands of digits" if "digits" in str(error) else str(error)
-        raise PackError(f"The pack file {shown} cannot be used: {reason}.") from None
+        raise PackError(f"{what} cannot be used: {reason}.") from None
     if not isinstance(value, dict):
-        raise PackError(f"The pack file {shown} holds {kind(value)}. {_FIX}")
+        raise PackError(f"{what} holds {kind(value)}. {_FIX}")
     return value
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from promptstream.packs.placeholder import Placeholder, Reference, Scan, Steps, 
 LARGEST = 4 * 1024 * 1024
 DEEPEST = 32
 _INDEX = re.compile(r"[0-9]{1,9}")
+_BYTES = (bytes, bytearray, memoryview)
 _TOO_LARGE = "with the fragments it uses it grows above 4 MiB; use fewer of them"
 
 
@@ -84,7 +86,7 @@ class Template:
 
         Raises:
             MissingVariable: a placeholder has no value; all of them are named.
-            VariableInvalid: a list or a mapping cannot be written as JSON.
+            VariableInvalid: a list or a mapping cannot be written as JSON, or a value has no text of its own.
         """
         out: list[str] = []
         missing: dict[str, str] = {}
@@ -236,15 +238,16 @@ def near(name: str, given: Iterable[Any]) -> str:
     """Give " 'user_nam' was given." for the given name closest to *name*, or "" where none is close."""
     from difflib import get_close_matches  # only ever needed on the way to an error
 
-    found = get_close_matches(name, [each for each in given if isinstance(each, str)], n=1, cutoff=0.6)
-    return f" {found[0]!r} was given." if found else ""
+    lower = {each.lower(): each for each in given if isinstance(each, str)}  # User_Name is user_name, mistyped
+    found = get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    return f" {lower[found[0]]!r} was given." if found else ""
 
 
 def as_text(value: Any, name: str) -> str:
     """Write *value* as a template shows it; *name* is what an error calls it.
 
     Raises:
-        VariableInvalid: a list or a mapping cannot be written as JSON.
+        VariableInvalid: a list or a mapping cannot be written as JSON, or it is of a type without a text of its own.
     """
     if isinstance(value, str):
         return value
@@ -252,7 +255,12 @@ def as_text(value: Any, name: str) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if not isinstance(value, (Mapping, Sequence)) or isinstance(value, (bytes, bytearray)):
+    if not isinstance(value, (Mapping, Sequence)) or isinstance(value, _BYTES):
+        if not _has_text(value):
+            raise VariableInvalid(
+                f"The variable {name!r} is a Python {type(value).__name__}, which a prompt has no text for; "
+                "give a string, a number, a list or a mapping."
+            )
         return str(value)
     import json
 
@@ -265,4 +273,14 @@ def as_text(value: Any, name: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)) else str(value)
+    if isinstance(value, Sequence) and not isinstance(value, _BYTES):
+        return list(value)
+    if not _has_text(value):
+        raise TypeError(f"a prompt has no text for a Python {type(value).__name__}")
+    return str(value)
+
+
+def _has_text(value: Any) -> bool:
+    """Tell whether ``str`` gives what *value* means, as of dates and decimals, and not where it lies in memory."""
+    bare: Any = object.__str__
+    return isinstance(value, Number) or (type(value).__str__ is not bare and not isinstance(value, _BYTES))

@@ -10,11 +10,33 @@ import attrs
 
 from promptstream.errors import MissingVariable, VariableInvalid
 from promptstream.packs.finding import shown
-from promptstream.values.pattern import LONGEST, compile_bounded
 from promptstream.packs.template import as_text, near
+from promptstream.values.pattern import LONGEST, compile_bounded
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_EXACT = 2**53
+"""Up to here a float tells whole numbers apart (IEEE 754, binary64)."""
+ANY = "any"
+# Schemas before 1.5 leave the type free, and these were written; they can only mean one thing.
+_MEANT = {
+    "integer": "number",
+    "int": "number",
+    "float": "number",
+    "str": "string",
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+    "map": "object",
+}
+_RULED = {
+    "pattern": "string",
+    "min_length": "string",
+    "max_length": "string",
+    "minimum": "number",
+    "maximum": "number",
+}
+"""Which type a rule is for."""
 
 
 @attrs.frozen(eq=False)
@@ -23,7 +45,7 @@ class Variable:
 
     name: str
     type: str = "string"
-    """One of string, number, boolean, object, array."""
+    """One of string, number, boolean, object, array; or any, which is not checked."""
     required: bool = False
     default: Any = None
     """Used where no value is given; None means that there is none."""
@@ -40,10 +62,24 @@ class Variable:
         pattern = self.validation.get("pattern")
         return None if pattern is None else compile_bounded(pattern)[0]
 
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        """Say of each rule that no value is held against which one it is, and why."""
+        rules = {name: rule for name, rule in self.validation.items() if rule is not None}
+        told = [
+            f"the rule {name} of variable {self.name!r} is not enforced: it has no effect on type {self.type}"
+            for name in misfits(self.type, rules)
+        ]
+        if rules.get("pattern") is not None and self._pattern is None:
+            reason = compile_bounded(rules["pattern"])[1]
+            told.append(f"the pattern of variable {self.name!r} is not enforced: {shown(rules['pattern'])} {reason}")
+        return tuple(told)
+
     def check(self, value: Any) -> Any:
         """Give *value* as the declared type; a string such as a command line gives is converted.
 
-        None, and an empty string where a string is expected, pass: they are no value.
+        None, and an empty string where a string is expected, pass: they are no value. Only a least length says that
+        there must be text.
 
         Raises:
             VariableInvalid: it is not of the type, or breaks a rule.
@@ -57,7 +93,7 @@ class Variable:
             raise VariableInvalid(
                 f"The variable {self.name!r} must be {expected} {self.type}, not {shown(value)}."
             ) from None
-        broken = None if converted == "" else self._broken(converted)
+        broken = self._broken(converted) if converted != "" else self._too_short(0)
         if broken:
             raise VariableInvalid(f"The variable {self.name!r} is {shown(value)}; it must {broken}.")
         return converted
@@ -69,9 +105,9 @@ class Variable:
         if allowed is not None and value not in allowed:
             return f"be one of {', '.join(map(shown, allowed[:20]))}"
         if isinstance(value, str):
-            low, high = rules.get("min_length"), rules.get("max_length")
-            if low is not None and len(value) < low:
-                return f"have {low} characters or more"
+            high = rules.get("max_length")
+            if (short := self._too_short(len(value))) is not None:
+                return short
             if high is not None and len(value) > high:
                 return f"have {high} characters or fewer"
             if self._pattern is not None and len(value) > LONGEST:
@@ -85,6 +121,10 @@ class Variable:
             if high is not None and value > high:
                 return f"be {high} or less"
         return None
+
+    def _too_short(self, length: int) -> str | None:
+        low = self.validation.get("min_length")
+        return None if low is None or length >= low else f"have {low} characters or more"
 
 
 def resolve(variables: Sequence[Variable], *layers: Mapping[str, Any], needed: Iterable[str] = ()) -> dict[str, Any]:
@@ -110,7 +150,11 @@ def resolve(variables: Sequence[Variable], *layers: Mapping[str, Any], needed: I
     problems = []
     for name, variable in declared.items():
         try:
-            if name in values:
+            if name not in values:
+                continue
+            if name == "input" and variable.type == "string" and isinstance(values[name], (Mapping, list)):
+                values[name] = as_text(values[name], name)  # json= gives the value; a string is what it is sent as
+            if values[name] != "" or variable.default != "":  # empty text that the pack itself gives is no value
                 values[name] = variable.check(values[name])
         except VariableInvalid as error:
             problems.append(str(error))
@@ -125,11 +169,12 @@ def _empty(value: Any) -> bool:
 
 def _missing(names: Sequence[str], declared: Mapping[str, Variable], values: Mapping[str, Any]) -> MissingVariable:
     stray = [name for name in values if name not in declared]
+    filled = [name for name, value in values.items() if not _empty(value)]
     told, hints = [], ""
     for name in names:
         about = declared[name].description[:100] if name in declared else ""
         told.append(f"{name!r} ({about.rstrip('.')})" if about else repr(name))
-        hints += near(name, stray)
+        hints += near(name, stray if name in declared else filled)
     give = ", ".join(f'"{name}": ...' for name in names)
     verb = "has" if len(names) == 1 else "have"
     noun = "variable" if len(names) == 1 else "variables"
@@ -153,7 +198,8 @@ def _number(value: Any) -> int | float:
         raise ValueError
     if isinstance(value, float) and not -float("inf") < value < float("inf"):
         raise ValueError
-    return value
+    # JSON knows one number where Python has 1e5 and 100000; a prompt should have the latter.
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT else value
 
 
 def _boolean(value: Any) -> bool:
@@ -192,5 +238,17 @@ CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "object": _object,
     "array": _array,
+    ANY: lambda value: value,
 }
-TYPES = tuple(CONVERTERS)
+TYPES = tuple(name for name in CONVERTERS if name != ANY)
+
+
+def type_named(name: str) -> str:
+    """Give the type that *name* means, in whatever case it is written; "any" where it is none that is known."""
+    name = name.lower()
+    return name if name in TYPES else _MEANT.get(name, ANY)
+
+
+def misfits(sort: str, rules: Iterable[str]) -> list[str]:
+    """Give those of *rules* that say nothing of a value of the type *sort*."""
+    return [name for name in rules if sort != ANY and _RULED.get(name, sort) != sort]

@@ -1,4 +1,4 @@
-"""A regular expression of somebody else's goes in; out comes it, compiled, or the reason why no text is held against it.
+"""A regular expression of somebody else's in; out comes it, compiled, or the reason why no text is held against it.
 
 Python's ``re`` tries one way of matching after another, so that a few characters of a pattern can make it run for
 years. How many ways there are is worked out beforehand, from the automaton of the pattern, in the manner of Weber
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, filterwarnings
 
 if TYPE_CHECKING:
     from promptstream.values.automaton import Automaton, Loop
@@ -22,7 +23,10 @@ _EXPONENTIAL = (
     "repeats something that can match the same text in several ways, which may take for ever; let no repetition "
     "stand directly in another, as (a+)+ does, and no two alternatives begin alike"
 )
-_SLOW = "may take hours on a long text: too many repetitions in a row match the same characters"
+_SLOW = (
+    "may take hours on a long text: too many repetitions match the same characters; begin it with ^, leave .* out "
+    "at both ends, or bound what is repeated, as .{0,100} does"
+)
 _COMPLICATED = "is too complicated to tell how long it may take; make it shorter"
 
 
@@ -30,38 +34,58 @@ class TooComplicated(Exception):
     """The pattern cannot be judged within bounds."""
 
 
-@lru_cache(maxsize=256)
 def compile_bounded(text: str) -> tuple[re.Pattern[str] | None, str]:
     """Give *text* compiled and ``""``, or None and the reason why not, to follow "the pattern".
 
     ``search`` and ``finditer`` of what it gives end soon on every text of 10,000 characters at most, in some
     10**8 steps at worst; hold it against nothing longer. Any thread may call it.
     """
+    pattern, reason, _ = _judged(text)
+    return pattern, reason
+
+
+def worst_steps(text: str) -> int:
+    """Bound the steps of the pattern *text*, which compile_bounded takes, on 10,000 characters. Any thread may."""
+    return _judged(text)[2]
+
+
+def steps_on(characters: int, worst: int) -> int:
+    """Bound the steps on so many characters of a pattern that takes *worst* on 10,000 of them. Any thread may."""
+    return characters * max(1, worst // LONGEST * characters // LONGEST)
+
+
+@lru_cache(maxsize=256)
+def _judged(text: str) -> tuple[re.Pattern[str] | None, str, int]:
+    """Give *text* compiled or None, the reason why not, and the steps it takes at worst."""
     if len(text) > LONGEST:
-        return None, f"is longer than {LONGEST} characters"
+        return None, f"is longer than {LONGEST} characters", 0
     try:
-        pattern = re.compile(text)
-        reason = _reason(text)
+        with catch_warnings():  # [[:alpha:]] is no class of characters here, and re only warns of it
+            filterwarnings("error", "Possible (nested )?set ", FutureWarning)
+            pattern = re.compile(text)
+            reason, steps = _reason(text)
     except (re.error, OverflowError, RecursionError, Warning) as error:
-        return None, f"cannot be read by Python's re: {error}"
-    return (None, reason) if reason else (pattern, "")
+        return None, f"cannot be read by Python's re: {error}", 0
+    return (None, reason, 0) if reason else (pattern, "", steps)
 
 
-def _reason(text: str) -> str:
-    """Say why a pattern that can be compiled may not run; "" where it may."""
+def _reason(text: str) -> tuple[str, int]:
+    """Say why a pattern that can be compiled may not run, "" where it may, and its steps at worst."""
     if not re.search(r"[*+?{|]", text):
-        return ""
+        return "", LONGEST
     from promptstream.values import automaton
 
     try:
         whole, needed = automaton.read(text)
         if _steps(whole) is None:
-            return _EXPONENTIAL
+            return _EXPONENTIAL, 0
         steps = _steps(needed)
     except TooComplicated:
-        return _COMPLICATED
+        return _COMPLICATED, 0
     starts = 1 if needed.anchored else LONGEST
-    return _SLOW if steps is None or steps * starts > _MOST_STEPS else ""
+    if steps is None or steps * starts > _MOST_STEPS:
+        return _SLOW, 0
+    return "", steps * starts
 
 
 def _steps(part: Automaton) -> int | None:
