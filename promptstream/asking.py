@@ -9,6 +9,7 @@ import attrs
 
 from promptstream.errors import ConfigError
 from promptstream.history import read_messages
+from promptstream.tools.tool import tool
 from promptstream.values.request import ChatRequest, ToolSpec, check_models, check_parameters
 
 
@@ -87,14 +88,24 @@ def completion_request(
 
 
 def _read_tools(tools: Iterable[Any]) -> tuple[ToolSpec, ...]:
-    if tools == ():
-        return ()
-    from promptstream.tools.toolbox import Toolbox
+    if isinstance(tools, (str, ToolSpec, Mapping)) or not isinstance(tools, Iterable):
+        raise ConfigError(f"tools={tools!r:.80}: give a list of functions, Tools or ToolSpecs.")
+    read = []
+    for number, each in enumerate(tools):
+        try:
+            read.append(_spec(each))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"tools[{number}]: {error}") from None
+    names = [tool.name for tool in read]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"Two tools are called {twice!r:.60}; a call could not tell them apart.")
+    return tuple(read)
 
-    try:
-        return Toolbox(tools).specs()
-    except (TypeError, ValueError) as error:
-        raise ConfigError(str(error)) from None
+
+def _spec(given: Any) -> ToolSpec:
+    if isinstance(given, ToolSpec):
+        return given
+    return tool(given).spec if callable(given) else ToolSpec.from_dict(given)
 
 
 def check_choice(choice: Any, tools: Sequence[ToolSpec]) -> None:

@@ -179,7 +179,7 @@ class Conversation:
         settings = self._settings
         self._look()
         bound, text = ({}, None) if json is None else as_json(json)
-        said = self._said(text if message is None else message, attachments, resuming)
+        said = settings.media_applied(self._said(text if message is None else message, attachments, resuming))
         provided, sent = settings.provided(), gathered(bound, variables or {})
 
         def system() -> str:
@@ -196,6 +196,7 @@ class Conversation:
             watch=watch,
             request=request,
             said=said,
+            unenforced=settings.unenforced,
             system=system,
             loop=settings.loop(self._toolbox, request),
             offers=len(self._toolbox) > 0,
@@ -332,7 +333,7 @@ class Conversation:
 
     @property
     def metadata(self) -> MutableMapping[str, Any]:
-        """What the application wants kept with the conversation: JSON values, saved with the next turn or close."""
+        """What the application wants kept with the history: JSON values, saved with the next turn or close."""
         return self._ledger.metadata
 
     @property

@@ -132,7 +132,7 @@ class Ledger:
         if self._store is None:
             return False
         if self._saved is None:
-            return bool(self.messages or self.metadata)
+            return bool(self.messages)  # what never had a turn leaves no trace
         return self._saved != self._beside(self.pending) or not _same(self._stored, self.messages)
 
     def _beside(self, pending: Pending) -> tuple[Any, ...]:

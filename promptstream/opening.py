@@ -300,6 +300,7 @@ class _Making:
             middleware=layers,
             truncation=turns.truncation,
             media=None if prompt is None else prompt.media,
+            unenforced=() if prompt is None else prompt.unenforced,
         )
 
     def ledger(

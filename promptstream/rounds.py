@@ -39,6 +39,8 @@ class Rounds:
     """What is asked in every round, but for its messages."""
     loop: Loop
     said: Sequence[Message] = ()
+    unenforced: Sequence[str] = ()
+    """Rules of the pack that cannot be enforced, of which the first turn warns."""
     system: Callable[[], str] = str
     """What runs tools."""
     offers: bool = False
@@ -60,6 +62,8 @@ class Rounds:
             PromptStreamError: the store cannot be read or written, or the prompt not be rendered.
         """
         self.ledger.refresh()
+        if self.ledger.last is None:
+            answer.warnings += self.unenforced
         if self.ledger.lost:
             self.ledger.lost = False
             answer.warnings.append(

@@ -10,7 +10,7 @@ import attrs
 
 from promptstream.asking import check_choice
 from promptstream.capabilities import check_supported
-from promptstream.errors import ConfigError
+from promptstream.errors import ConfigError, ToolError
 from promptstream.tools.loop import Loop
 from promptstream.values.format import Format, read_json
 from promptstream.values.message import Message
@@ -54,6 +54,8 @@ class Settings:
     middleware: tuple[Middleware, ...] = ()
     truncation: Truncation | None = None
     media: MediaLimits | None = None
+    unenforced: tuple[str, ...] = ()
+    """Rules of the pack that cannot be enforced; the first turn's warnings say so."""
 
     def request(
         self,
@@ -90,6 +92,11 @@ class Settings:
         if not self.fallback:  # else another provider may do what this one cannot
             check_supported(provider.dialect, request)
         return request
+
+    def media_applied(self, said: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Give *said* with what the pack says of images that say nothing themselves."""
+        media = self.media
+        return said if media is None else tuple(attrs.evolve(each, parts=media.applied(each.parts)) for each in said)
 
     def loop(self, toolbox: Toolbox, request: ChatRequest) -> Loop:
         """Give what runs the tools of one turn, which *request* offers to the model."""
@@ -146,17 +153,20 @@ def split_variables(given: Sources | None) -> tuple[dict[str, Any], tuple[Source
 def as_json(value: Any) -> tuple[dict[str, Any], str]:
     """Give the variables that ``json=`` stands for (each field of an object, and ``input``), and its text.
 
+    A template writes ``{{input}}`` as that text, and finds ``{{input.name}}`` in it.
+
     Raises:
         ConfigError: it cannot be written as JSON.
     """
-    if attrs.has(type(value)):
-        value = attrs.asdict(value)
+    from promptstream.tools.unstructure import unstructure
+
     try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"json={value!r:.80} cannot be written as JSON: {error}") from None
-    fields = dict(value) if isinstance(value, Mapping) else {}
-    return {**fields, "input": text}, text
+        plain = unstructure(value, strict=True)
+    except ToolError as error:
+        raise ConfigError(f"json= cannot be written as JSON: {error}") from None
+    text = json.dumps(plain, ensure_ascii=False)
+    fields = plain if isinstance(plain, dict) else {}
+    return {**fields, "input": plain if isinstance(plain, (dict, list)) else text}, text
 
 
 @attrs.frozen(eq=False)

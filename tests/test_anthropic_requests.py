@@ -282,7 +282,7 @@ def test_ids_of_other_providers_are_rewritten_alike_in_call_and_result():
     assert use["id"].replace("_", "").isalnum()
 
 
-@pytest.mark.parametrize(("name", "sent"), [("", "unknown"), ("server.add", "server_add"), ("a" * 70, "a" * 64)])
+@pytest.mark.parametrize(("name", "sent"), [("", "unnamed"), ("server.add", "server_add"), ("a" * 70, "a" * 64)])
 def test_a_calls_name_that_would_be_refused_is_mended_in_the_history(name, sent):
     """It was cut, or comes from a provider that takes other names."""
     result = Message("tool", ToolResult("toolu_1", name, "no", error=True))

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from time import monotonic
 from typing import Any
 
@@ -252,6 +253,7 @@ def test_a_key_that_is_not_set_is_missed_at_once(monkeypatch: pytest.MonkeyPatch
         ("http://127.0.0.1:8080/x", ["127.0.0.1:8080"]),
         ("http://localhost/x", ["http://localhost"]),
         ("http://[::1]:8080/x", ["[::1]:8080"]),
+        ("http://127.0.0.1:/", ["127.0.0.1"]),
     ],
 )
 def test_a_host_that_is_allowed_may_be_called(url: str, allow: list[str]) -> None:
@@ -284,6 +286,11 @@ def test_a_host_that_is_allowed_may_be_called(url: str, allow: list[str]) -> Non
         ("", ["api.example.com"]),
         ("https://api.example.com/x", ["*.example.com"]),
         ("https://api.example.com/x", ["*"]),
+        ("https://api.example.com/x", ["api.example.com", "*"]),
+        ("https://api.example.com/x\r\nX-Other: 1", ["api.example.com"]),
+        ("https://api.exa\nmple.com/x", ["api.example.com"]),
+        ("https://api.example.com/x\ty", ["api.example.com"]),
+        ("https://api.example.com/x\0", ["api.example.com"]),
         ("https://api.example.com/x", ["api.example.com/x"]),
     ],
 )
@@ -299,6 +306,52 @@ def test_the_refusal_names_the_host_and_what_to_write() -> None:
         http_tool("look", f"https://api.example.com:8443/x?key={KEY}", allow=[])
     assert "api.example.com:8443, which is not allowed; write allow=['api.example.com:8443']" in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://127.0.0.1:/", "127.0.0.1"),
+        ("http://[::1]:8080/", "[::1]:8080"),
+        ("https://API.example.com:443/", "api.example.com"),
+        ("http://localhost:443/", "localhost:443"),
+    ],
+)
+def test_what_a_refusal_says_to_write_is_right(url: str, advice: str) -> None:
+    """Whoever follows it is not refused again."""
+    with pytest.raises(ConfigError) as caught:
+        http_tool("look", url, allow=["other.example"])
+    assert str(caught.value).endswith(f"calls {advice}, which is not allowed; write allow=['{advice}'].")
+    assert http_tool("look", url, allow=[advice]).name == "look"
+
+
+def test_a_wildcard_is_refused_with_what_to_write() -> None:
+    """A pack would reach any host."""
+    with pytest.raises(ConfigError, match=r"allow='\*': wildcards are not understood; name each host"):
+        http_tool("look", "https://a.example/", allow=["*"])
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Other: 1", "a\n", "€5", " a", "\0", "\x7f"])
+def test_a_header_that_http_cannot_carry_is_refused_when_the_tool_is_made(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when a model first calls; the value, which may be a key, is not shown."""
+    place: dict[str, Any] = {"url": "https://a.example/", "allow": ["a.example"]}
+    said = r"^HTTP tool 'look': the value of the header 'X-Key' has characters that HTTP does not allow \("
+    with pytest.raises(ConfigError, match=said):
+        http_tool("look", **place, headers={"X-Key": value})
+    if "\0" not in value:
+        monkeypatch.setenv("SHOP_KEY", f"k{value}k")
+        with pytest.raises(ConfigError, match=said) if value != " a" else nullcontext():
+            http_tool("look", **place, headers_from_env={"X-Key": "SHOP_KEY"})
+
+
+@pytest.mark.parametrize("headers", [{"X-Team": 1}, {1: "a"}, [("X-Team", "a")], {"X-Team": b"a"}])
+def test_headers_are_a_dict_of_strings(headers: Any) -> None:
+    """A number would be refused in the middle of a turn."""
+    for option in ("headers", "headers_from_env"):
+        with pytest.raises(TypeError, match="give headers as a dict of strings"):
+            http_tool("look", "https://a.example/", allow=["a.example"], **{option: headers})
 
 
 @pytest.mark.parametrize(

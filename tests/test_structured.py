@@ -148,6 +148,26 @@ def test_json_fills_the_variables_and_is_the_message_where_there_is_none():
         conv.send(json=object())
 
 
+def test_a_declared_input_of_type_string_is_the_json_text():
+    """As a pack that was written for it expects."""
+    variables = [{"name": "input", "type": "string", "required": True}]
+    pack = {"prompts": {"p": {"system_template": "Given {{input}}", "variables": variables}}}
+    conv = promptstream.open(pack, provider=Scripted(["1"]))
+    conv.send(json={"a": 1})
+    assert conv.provider.dialect.requests[0].messages[0].text == 'Given {"a": 1}'
+
+
+def test_what_a_pack_says_and_nobody_can_enforce_is_warned_of_once():
+    """A rule that is not run must not look as if it were."""
+    prompt = {
+        "system_template": "Hi.",
+        "validators": [{"type": "bannd_words", "enabled": True, "params": {"words": ["x"]}}],
+    }
+    conv = promptstream.open({"prompts": {"p": prompt}}, provider=Scripted(["1", "2"]))
+    assert any("bannd_words" in warning for warning in conv.send("1").warnings)
+    assert conv.send("2").warnings == ()
+
+
 # Variables
 
 

@@ -159,3 +159,47 @@ def test_a_copy_is_added_to_by_itself() -> None:
     assert (box.names, other.names) == (("weather",), ("weather", "add"))
     with pytest.raises(ConfigError, match="Two tools"):
         other.add(tool(add, name="weather"))
+
+
+BROKEN = {"type": "object", "properties": {"a": {"type": "strin"}}}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"tools": [ToolSpec("ask", "", BROKEN)]}, {"declared": {"ask": ToolSpec("ask", "", BROKEN)}}],
+    ids=["given", "declared"],
+)
+def test_a_client_side_tool_whose_parameters_are_no_schema_is_refused_at_once(given: dict[str, Any]) -> None:
+    """Not in the middle of a turn, when the model calls it."""
+    with pytest.raises(
+        ConfigError, match=r"parameters of tool 'ask' cannot be used: \$\.properties\.a\.type is no JSON"
+    ):
+        Toolbox(**given)
+
+
+def test_what_a_tool_that_is_bound_later_lacks_is_told_at_once_too() -> None:
+    """A pattern that may run for ages is refused whoever answers the tool."""
+    slow = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    with pytest.raises(ConfigError, match=r"of tool 'ask' cannot be used: \$\.properties\.a has the pattern"):
+        Toolbox([ToolSpec("ask", "", slow)])
+
+    def ask(a: Annotated[str, {"pattern": "^(a+)+$"}]) -> str:
+        """Ask."""
+        return a
+
+    with pytest.raises(ConfigError, match="repeats something that can match the same text in several ways"):
+        Toolbox([ask])
+
+
+def test_client_side_tools_are_taken_unseen_where_jsonschema_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here checks them."""
+    monkeypatch.setattr("promptstream.tools.toolbox.find_spec", lambda name: None)
+    box = Toolbox([ToolSpec("ask", "", BROKEN)])
+    box.validate("ask", {"a": 1})
+
+
+def test_a_copy_of_a_box_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork costs nothing."""
+    box = Toolbox([add], declared={**PACK, "add": add.spec})
+    monkeypatch.setattr("promptstream.tools.validation.validator", None)
+    assert box.copy().names == box.names

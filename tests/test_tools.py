@@ -492,3 +492,18 @@ def test_bounds_may_stand_beside_a_default_of_none() -> None:
     assert (find.run({"limit": 2}), find.run({"limit": None}), find.run({})) == ("2", "null", "null")
     with pytest.raises(ToolArguments, match="breaks minimum"):
         find.run({"limit": 0})
+
+
+@pytest.mark.parametrize("given", [{"name": 3}, {"description": 3}, {"name": b"look"}])
+def test_a_name_or_a_description_that_is_no_text_is_refused(given: dict[str, Any]) -> None:
+    """In words, with the decorator as well."""
+
+    def noted(text: str) -> str:
+        """Note it."""
+        return text
+
+    (name,) = given
+    made_before = tool(noted)
+    for made in (lambda: tool(noted, **given), lambda: tool(**given), lambda: tool(made_before, **given)):
+        with pytest.raises(TypeError, match=rf"^{name}=.*: give a string\.$"):
+            made()

@@ -16,6 +16,7 @@ from promptstream.values.secret import bare_address
 from promptstream.values.surrogates import mend
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -38,6 +39,8 @@ class Address:
         if isinstance(allow, (str, Mapping)):
             raise TypeError(f"allow={allow!r:.80}: give a list of hosts.")
         said = bare_address(url) if isinstance(url, str) else repr(url)
+        if isinstance(url, str) and _CONTROL.search(url):
+            raise ConfigError(f"HTTP tool {name!r}: {said!r:.100} has a line break or another control character.")
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -50,8 +53,10 @@ class Address:
         if parts.scheme == "http" and not is_loopback(host):
             raise ConfigError(f"HTTP tool {name!r}: {said:.100} is not encrypted; give an https:// address.")
         port = port or _PORTS[parts.scheme]
-        if not any(_permits(each, parts.scheme, host, port) for each in allow):
-            shown = parts.netloc.lower()
+        permitted = [_permits(each, parts.scheme, host, port) for each in allow]
+        if not any(permitted):
+            shown = f"[{host}]" if ":" in host else host
+            shown += "" if port == _PORTS[parts.scheme] else f":{port}"
             raise ConfigError(
                 f"HTTP tool {name!r} calls {shown:.100}, which is not allowed; write allow=[{shown!r:.100}]."
             )
@@ -87,8 +92,10 @@ def _permits(allowed: Any, scheme: str, host: str, port: int) -> bool:
         wanted = parts.port or _PORTS[parts.scheme or scheme]
     except (ValueError, KeyError):
         raise ConfigError(f"allow={allowed!r:.80} is no host and no origin.") from None
+    if "*" in allowed:
+        raise ConfigError(f"allow={allowed!r:.80}: wildcards are not understood; name each host: 'api.example.com'.")
     if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username is not None:
-        raise ConfigError(f"allow={allowed!r:.80} is no host and no origin; paths and wildcards are not understood.")
+        raise ConfigError(f"allow={allowed!r:.80} is no host and no origin; paths are not understood.")
     return parts.hostname == host and wanted == port and parts.scheme in ("", scheme)
 
 

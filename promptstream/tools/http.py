@@ -21,6 +21,7 @@ from promptstream.values.secret import Secret, hidden, names_secret, secrets_que
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 _KEYS = ("url", "method", "headers", "headers_from_env", "timeout_ms", "redact", "result")
 _OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding")
+_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\xa0-\xff]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -202,6 +203,9 @@ def _texts(name: str, key: str, given: Any) -> dict[str, str]:
 
 def _headers(name: str, fixed: Mapping[str, str], env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Give the headers to send, and what of them is never shown."""
+    for given in (fixed, env):
+        if not isinstance(given, Mapping) or not all(isinstance(each, str) for pair in given.items() for each in pair):
+            raise TypeError(f"HTTP tool {name!r}: give headers as a dict of strings.")
     sent, secrets = dict(fixed), [value for header, value in fixed.items() if names_secret(header)]
     for header, said in env.items():
         scheme, _, variable = said.rpartition(" ")
@@ -211,9 +215,14 @@ def _headers(name: str, fixed: Mapping[str, str], env: Mapping[str, str]) -> tup
             )
         secrets.append(value)
         sent[header] = f"{scheme} {value}" if scheme else value
-    for header in sent:
-        if not isinstance(header, str) or not _TOKEN.fullmatch(header) or header.lower() in _OWN_HEADERS:
+    for header, value in sent.items():
+        if not _TOKEN.fullmatch(header) or header.lower() in _OWN_HEADERS:
             raise ConfigError(f"HTTP tool {name!r}: the header {header!r:.60} cannot be set.")
+        if not _VALUE.fullmatch(value):
+            raise ConfigError(
+                f"HTTP tool {name!r}: the value of the header {header!r:.60} has characters that HTTP does not allow "
+                "(line breaks, non-Latin ones, blanks in front)."
+            )
     return hidden(sent), secrets
 
 

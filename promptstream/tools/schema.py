@@ -115,7 +115,7 @@ class SchemaBuilder:
         """Add a default where JSON can express it."""
         if default is not NOTHING and default is not None:
             try:
-                schema = {**schema, "default": unstructure(default)}
+                schema = {**schema, "default": unstructure(default, strict=True)}
             except ToolError:
                 return schema
         return schema

@@ -19,8 +19,9 @@ from uuid import UUID
 
 from promptstream.tools.fields import Field, fields_of, is_record, is_typed_dict, plain_hint
 from promptstream.tools.schema import LISTS, MAPPINGS, NONE, SETS, choice_of, plain_literal
-from promptstream.tools.validation import MAX_PROBLEMS, path_of, shown
+from promptstream.tools.validation import MAX_PROBLEMS, shown
 from promptstream.values.names import nearest
+from promptstream.values.subschemas import path_of
 
 Steps = tuple[str | int, ...]
 

@@ -206,6 +206,9 @@ def tool(
     Raises:
         TypeError: *fn* cannot be a tool, and why.
     """
+    for what, said in (("name", name), ("description", description)):
+        if said is not None and not isinstance(said, str):
+            raise TypeError(f"{what}={said!r:.80}: give a string.")
     if fn is None:
         return partial(tool, name=name, description=description, approval=approval)
     if isinstance(fn, MethodType) and isinstance(fn.__func__, Tool):  # a classmethod of one
@@ -213,8 +216,8 @@ def tool(
     if isinstance(fn, Tool):
         if name is None and description is None and approval is None:
             return fn
-        said = fn.description if description is None else inspect.cleandoc(description)
-        spec = ToolSpec(fn.name if name is None else name, said, fn.parameters)
+        about = fn.description if description is None else inspect.cleandoc(description)
+        spec = ToolSpec(fn.name if name is None else name, about, fn.parameters)
         return Tool(fn.function, spec, signature=fn._signature, approval=fn.approval if approval is None else approval)
     if not callable(fn) or isinstance(fn, type):
         raise TypeError(f"{fn!r:.80} cannot be a tool; give a function.")

@@ -53,6 +53,9 @@ class Toolbox:
                 self._specs.setdefault(each.name, each)
             else:
                 self.add(each)
+        if self.client_side and find_spec("jsonschema"):
+            for name in self.client_side:
+                self._checked(name)
 
     def add(self, fn: Tool | Callable[..., Any]) -> Tool:
         """Add a tool with code, and give it as the model will see it.
@@ -110,12 +113,14 @@ class Toolbox:
         if (found := self._tools.get(name)) is not None:
             found.validate(arguments)
             return
-        if not find_spec("jsonschema"):
-            return
+        if find_spec("jsonschema") and (problems := self._checked(name)(arguments)):
+            raise ToolArguments(f"The arguments of {name} are not valid. " + "; ".join(problems))
+
+    def _checked(self, name: str) -> Callable[[Any], list[str]]:
+        """Give what checks the arguments of a client-side tool."""
         from promptstream.tools.validation import validator
 
-        if problems := validator(self._specs[name].parameters, f"the parameters of tool {name!r}")(arguments):
-            raise ToolArguments(f"The arguments of {name} are not valid. " + "; ".join(problems))
+        return validator(self._specs[name].parameters, f"the parameters of tool {name!r}")
 
     def specs(self, blocklist: Iterable[str] = ()) -> tuple[ToolSpec, ...]:
         """Give what the model is told, in the order of the pack and then of the tools; without those blocked."""
@@ -134,7 +139,8 @@ class Toolbox:
 
     def copy(self) -> Toolbox:
         """Give another one with the same tools; what is added to it stays there."""
-        other = Toolbox(declared=self._declared, wildcards=self._wildcards)
+        other = Toolbox(wildcards=self._wildcards)
+        other._declared = self._declared
         other._specs, other._tools, other._given = dict(self._specs), dict(self._tools), set(self._given)
         return other
 

@@ -24,22 +24,28 @@ _MAX_DIGITS = 4000
 """Python writes no longer whole number."""
 
 
-def unstructure(value: Any) -> Any:
+def unstructure(value: Any, *, strict: bool = False) -> Any:
     """Give *value* as JSON values: objects of attrs classes, dataclasses and NamedTuples as dicts (without what is
     not an argument of the class), dates in ISO 8601, Decimal, UUID and paths as text, bytes in Base64, sets as lists,
     Enum members by their value, NaN and the infinities as text. Any thread may call it.
 
+    Args:
+        value: what is to be written as JSON.
+        strict: NaN and the infinities are refused.
+
     Raises:
         ToolError: it holds something else, or is nested more than 64 deep.
     """
-    return Plainer(_NO_LIMIT).plain(value)
+    return Plainer(_NO_LIMIT, strict=strict).plain(value)
 
 
 class Plainer:
     """Turn values into JSON values until they are *room* characters or so together; what comes later is left out."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *, strict: bool = False) -> None:
         self._room = room
+        self._strict = strict
+        """NaN and the infinities are refused."""
         self.cut = False
         """True once something was left out."""
 
@@ -57,7 +63,10 @@ class Plainer:
         if isinstance(value, str):
             return self._text(str(value))
         if isinstance(value, (int, float, Integral, Real)):
-            return _number(value)
+            number = _number(value)
+            if self._strict and isinstance(number, str):
+                raise ToolError(f"{number} is no number in JSON.")
+            return number
         if isinstance(value, (Decimal, UUID, PathLike)):
             return self._text(fspath(value) if isinstance(value, PathLike) else str(value))
         if isinstance(value, (date, datetime, time)):

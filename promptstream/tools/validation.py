@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from promptstream.errors import ConfigError
+from promptstream.values.keywords import Undecided
 from promptstream.values.names import nearest
+from promptstream.values.schemas import checker
+from promptstream.values.subschemas import path_of
 
 MAX_PROBLEMS = 10
 _SHOWN = 80
@@ -23,58 +25,39 @@ _TYPES = {
 }
 
 
-def validator(schema: dict[str, Any], what: str = "the schema") -> Callable[[Any], list[str]]:
+def validator(schema: Mapping[str, Any], what: str = "the schema") -> Callable[[Any], list[str]]:
     """Give a function that lists what is wrong with a value: at most 10 problems, each with its JSON path.
 
-    Nothing is ever fetched for a reference. Any number of threads may call the function at once.
+    Nothing is ever fetched for a reference, and no check takes long: where it would, that is the problem. Any number
+    of threads may call the function at once.
 
     Args:
         schema: of the draft that its ``$schema`` names, else Draft 2020-12.
         what: how an error calls it.
 
     Raises:
-        ConfigError: it is no JSON Schema, refers to something outside it, or the extra ``tools`` is not installed.
+        ConfigError: it is no JSON Schema, refers to something outside it, has a regular expression that may run for
+            ages, or the extra ``tools`` is not installed.
     """
     try:
-        from jsonschema.exceptions import SchemaError
-        from jsonschema.validators import Draft202012Validator, validator_for
-        from referencing import Registry
+        held = checker(schema)
     except ImportError:
         raise ConfigError(
             "Checking arguments and answers needs jsonschema: pip install 'promptstream-sdk[tools]'."
         ) from None
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise ConfigError(
-            f"Of {what}, {path_of(error.absolute_path)} is no JSON Schema: {_short(error.message)}"
-        ) from None
-    except RecursionError:
-        raise ConfigError(f"Of {what}, the JSON Schema is nested too deep.") from None
-    _check_references(schema, what)
-    checker = kind(schema, registry=Registry())
+    except ValueError as error:
+        subject = what if what.endswith("=") else f"{what[:1].upper()}{what[1:]}"
+        raise ConfigError(f"{subject} cannot be used: {error}") from None
 
     def problems(value: Any) -> list[str]:
         try:
-            found = list(islice(checker.iter_errors(value), MAX_PROBLEMS + 1))
-        except RecursionError:
-            return ["$: it is nested too deep to be checked"]
+            found = held.errors(value, MAX_PROBLEMS + 1)
+        except Undecided as error:
+            return [str(error)]
         told = list(dict.fromkeys(f"{path_of(each.absolute_path)}: {_in_words(each)}" for each in map(_deepest, found)))
         return told if len(told) <= MAX_PROBLEMS else [*told[:MAX_PROBLEMS], "and more"]
 
     return problems
-
-
-def path_of(steps: Iterable[str | int]) -> str:
-    """Give the JSON path of *steps*: ``$.items[0].name``."""
-    path = "$"
-    for step in steps:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        else:
-            path += f".{step}" if step.isascii() and step.isidentifier() else f"[{step[:_SHOWN]!r}]"
-    return path
 
 
 def shown(value: Any) -> str:
@@ -84,40 +67,6 @@ def shown(value: Any) -> str:
     short = Repr()
     short.maxstring = short.maxother = short.maxlong = _SHOWN
     return _short(short.repr(value), _SHOWN)
-
-
-def _check_references(schema: dict[str, Any], what: str) -> None:
-    """Make sure that what *schema* refers to is in it."""
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    resource = DRAFT202012.create_resource(schema)
-    resolver = Registry().with_resource(resource.id() or "", resource).resolver(resource.id() or "")
-    for reference in _references(schema):
-        if not reference.startswith("#"):
-            raise ConfigError(
-                f"Of {what}, $ref {reference!r:.100} is outside it; nothing is ever fetched. Put it into $defs."
-            )
-        try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            raise ConfigError(
-                f"Of {what}, $ref {reference!r:.100} leads nowhere; put what it means into $defs."
-            ) from None
-
-
-def _references(schema: Any) -> Iterable[str]:
-    waiting = [schema]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, Mapping):
-            for key in ("$ref", "$dynamicRef"):
-                if isinstance(each.get(key), str):
-                    yield each[key]
-            waiting += [inner for key, inner in each.items() if key not in ("const", "enum", "default", "examples")]
-        elif isinstance(each, (list, tuple)):
-            waiting += each
 
 
 def _deepest(error: Any) -> Any:
@@ -148,6 +97,8 @@ def _in_words(error: Any) -> str:
     if rule in ("anyOf", "oneOf"):
         reasons = dict.fromkeys(_in_words(each) for each in error.context[:MAX_PROBLEMS])
         return _short(" and ".join(reasons) or f"{shown(value)} is of several forms at once", _LONGEST)
+    if rule is None:  # the schema is false
+        return f"{shown(value)} is not allowed"
     return f"{shown(value)} breaks {rule} ({shown(wanted)})"
 
 

@@ -24,6 +24,7 @@ from promptstream.errors import ConfigError, ConnectFailed
 from promptstream.values.hosts import is_loopback
 from promptstream.values.request import Call
 from promptstream.values.secret import Secret, bare_address, hidden, plain, secrets_of
+from promptstream.values.surrogates import mend
 from promptstream.wire.body import BoundedResponse
 from promptstream.wire.dial import dial
 from promptstream.wire.foreign import map_errors
@@ -305,6 +306,13 @@ class Transport:
         return Secret(also=[each for route in routes for url in route.values() for each in secrets_of(url)])
 
 
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return mend(text).encode()
+
+
 def _check_address(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -321,7 +329,7 @@ def _prepare(call: Call) -> requests.PreparedRequest:
         headers["Content-Type"] = "application/json"
         try:
             text = json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            body = text.encode("utf-8", "replace")
+            body = _encoded(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from None
     try:
