@@ -124,6 +124,6 @@ ELSEWHERE = {
 NOT_MADE = {
     "72 a helper that makes text fit for a terminal": "the command line has one, which test_cli_sanitise.py tests; "
     "the library hands text out as it came",
-    "74 a pattern of a pack that takes for ever": "it is matched on values of bounded length alone "
-    "(test_variables.py); a process of its own to bound the time is not worth its cost",
+    "74 a pattern of a pack that takes for ever": "it is refused by what it is made of, and matched on texts of "
+    "bounded length alone (test_patterns.py); no process of its own is needed to bound the time",
 }
