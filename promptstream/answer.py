@@ -55,6 +55,8 @@ class Answer:
         """What the turn adds to the history before the message in progress: calls and their results, a pair a round."""
         self.pending: tuple[ToolCall, ...] = ()
         """The calls that the turn ends with, for somebody else to decide or to run."""
+        self.left = False
+        """True once the loop was left, perhaps by a finaliser, which does no store I/O."""
         self.rounds = 1
         self.paused = False
         """True where the provider wants to be asked again with what came so far."""
@@ -141,6 +143,10 @@ class Answer:
 
     def keep(self, message: Message) -> None:
         """End the message in progress, as *message* is to stand in the history."""
+        calls = iter(message.tool_calls)  # which a person may have edited
+        for place, (kind, call, metadata) in enumerate(self._parts[self._begun :], self._begun):
+            if kind == "tool_call" and call is not None and not isinstance(call, list):
+                self._parts[place] = kind, next(calls, call), metadata
         self.messages.append(message)
         self._begun = len(self._parts)
 

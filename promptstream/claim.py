@@ -17,7 +17,9 @@ class Claim:
         self._turn_over = threading.Condition(self.lock)
         self.running: Watch | None = None
         """What guards the turn that has it."""
-        self._closed = False
+        self.closed = False
+        """True once no turn can have it any more."""
+        self._thread: int | None = None
 
     def check(self) -> None:
         """Make sure that a turn could have it, or could once a cancelled one has ended.
@@ -25,7 +27,7 @@ class Claim:
         Raises:
             ConversationClosed, ConversationBusy: it could not.
         """
-        if self._closed:
+        if self.closed:
             raise ConversationClosed("The conversation is closed; open another.")
         if self.running is not None and not self.running.cancelled:
             raise ConversationBusy("Another turn of this conversation is running; end it first, or use fork().")
@@ -38,7 +40,7 @@ class Claim:
         """
         with self.lock:
             self.settle()
-            self.running = watch
+            self.running, self._thread = watch, threading.get_ident()
 
     def settle(self) -> None:
         """Wait a moment for a cancelled turn that still unwinds in another thread, and check that none runs.
@@ -68,8 +70,8 @@ class Claim:
 
     def close(self, *, wait: bool) -> None:
         """Stop the turn that has it and let no other one have it; *wait* a moment for its end."""
-        self._closed = True
+        self.closed = True
         self.cancel("the conversation was closed")
         with self.lock:
-            if wait and self.running is not None:
+            if wait and self.running is not None and self._thread != threading.get_ident():
                 self._ended(self.running)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from promptstream.claim import Claim
 from promptstream.errors import ConfigError, StateError
 from promptstream.history import Attachment, next_id, user_message
 from promptstream.ledger import Ledger
+from promptstream.lenses import Lenses
 from promptstream.rounds import Rounds
 from promptstream.settings import Asked, Settings, as_json, gathered
 from promptstream.stream import Stream
@@ -25,7 +25,6 @@ from promptstream.tools.tool import tool
 from promptstream.values.message import Message, Part, ToolCall
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
-from promptstream.values.usage import Usage
 from promptstream.wire.watch import CancelToken, Watch
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 Said = str | Message | Part | Iterable[str | Part]
 
 
-class Conversation:
+class Conversation(Lenses):
     """Stream turns and keep their history. Made by :func:`promptstream.open` or :func:`promptstream.chat`.
 
     A context manager. One turn runs at a time; ``cancel`` may be called from any thread.
@@ -55,17 +54,15 @@ class Conversation:
         *,
         owns: Sequence[Provider | Store] = (),
     ) -> None:
+        super().__init__(ledger)
         self.provider = provider
         self.variables: MutableMapping[str, Any] = ChainMap({}, dict(settings.base))
         """Values for the prompt's variables, over those given to open; used from the next turn on."""
         self._settings = settings
-        self._ledger = ledger
         self._toolbox = toolbox
         self._owns = tuple(owns)
         """What closing the conversation closes."""
         self._claim = Claim()
-
-    # Turns
 
     def stream(
         self,
@@ -216,6 +213,8 @@ class Conversation:
                 rounds.commit(answer, response, outcome)
             finally:
                 self._claim.release()
+                if self._claim.closed:
+                    self._keep_all()
 
         turn = self.provider.turn(
             model=request.model,
@@ -254,7 +253,7 @@ class Conversation:
     # Approvals and tools
 
     def tool(self, fn: Any = None, /, *, approval: bool = False) -> Any:
-        """Add a tool from the next round on: ``@conv.tool``, or ``@conv.tool(approval=True)`` for one that waits.
+        """Add a tool from the next turn on: ``@conv.tool``, or ``@conv.tool(approval=True)`` for one that waits.
 
         Raises:
             ToolNotFound: the pack declares no tool of that name.
@@ -264,17 +263,7 @@ class Conversation:
             return partial(self.tool, approval=approval)
         return self._toolbox.add(tool(fn, approval=approval or None))
 
-    @property
-    def pending(self) -> tuple[ToolCall, ...]:
-        """The tool calls that wait for a decision."""
-        return self._ledger.pending.waiting
-
-    @property
-    def resumable(self) -> bool:
-        """True where :meth:`resume` can go on: all calls are decided, or the last turn failed between its rounds."""
-        return self._ledger.unanswered and not self.pending
-
-    def approve(self, call_id: str, *, arguments: Mapping[str, Any] | None = None) -> None:
+    def approve(self, call_id: str | ToolCall, *, arguments: Mapping[str, Any] | None = None) -> None:
         """Let a pending call run, with other *arguments* where they are given; :meth:`resume` runs it.
 
         Raises:
@@ -283,63 +272,26 @@ class Conversation:
             ToolArguments: the arguments given are not valid.
         """
 
-        self._decide(lambda pending: approved(pending, self._toolbox, call_id, arguments))
+        self._decide(lambda pending: approved(pending, self._toolbox, _id(call_id), arguments))
 
-    def reject(self, call_id: str, reason: str = "") -> None:
-        """Refuse a pending call; the model is told the reason.
+    def reject(self, call_id: str | ToolCall, reason: str = "") -> None:
+        """Refuse a pending call; the model is told the reason. Raises StateError as :meth:`approve` does."""
+        self._decide(lambda pending: pending.reject(_id(call_id), reason))
 
-        Raises:
-            StateError: no such call waits, or another has decided it; ConversationBusy: a turn runs.
-        """
-        self._decide(lambda pending: pending.reject(call_id, reason))
-
-    def submit(self, call_id: str, result: Any, *, error: bool = False) -> None:
+    def submit(self, call_id: str | ToolCall, result: Any, *, error: bool = False) -> None:
         """Answer a pending call with *result*: the application has run it. Text as it is, all else as JSON.
 
         Raises:
-            StateError: no such call waits, or another has decided it; ConversationBusy: a turn runs.
-            ToolError: the result cannot be encoded.
+            StateError: as :meth:`approve`; ToolError: the result cannot be encoded.
         """
         content = encode_result(result)
-        self._decide(lambda pending: pending.submit(call_id, content, error=error))
+        self._decide(lambda pending: pending.submit(_id(call_id), content, error=error))
 
     def _decide(self, decision: Callable[[Pending], Pending]) -> None:
         with self._claim.lock:
             self._claim.settle()
             self._ledger.refresh()
             self._ledger.decide(decision(self._ledger.pending))
-
-    # The history and its figures
-
-    @property
-    def id(self) -> str:
-        """What a store keeps the conversation under."""
-        return self._ledger.id
-
-    @property
-    def last(self) -> Response | None:
-        """The answer of the last turn, whole or not; a turn stopped before anything came does not count."""
-        return self._ledger.last
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens of all turns so far; unknown as soon as those of one turn are."""
-        return self._ledger.usage
-
-    @property
-    def cost(self) -> Decimal | None:
-        """USD of all turns so far, under the same rule."""
-        return self._ledger.cost
-
-    @property
-    def metadata(self) -> MutableMapping[str, Any]:
-        """What the application wants kept with the history: JSON values, saved with the next turn or close."""
-        return self._ledger.metadata
-
-    @property
-    def messages(self) -> list[Message]:
-        """A copy of the history, without the system prompt."""
-        return list(self._ledger.messages)
 
     @property
     def system(self) -> str:
@@ -351,13 +303,15 @@ class Conversation:
 
         Pending calls of it are forgotten.
         """
-        self._claim.settle()
-        return self._ledger.undo()
+        with self._claim.lock:
+            self._claim.settle()
+            return self._ledger.undo()
 
     def clear(self) -> None:
         """Forget the history; variables, metadata, usage and cost stay."""
-        self._claim.settle()
-        self._ledger.clear()
+        with self._claim.lock:
+            self._claim.settle()
+            self._ledger.clear()
 
     def fork(self) -> Conversation:
         """Give a new conversation that goes on from here by itself, with its own id, on the same provider and store.
@@ -378,10 +332,18 @@ class Conversation:
         """
         try:
             self._claim.close(wait=self._ledger.stored)
-            self._ledger.flush()
+            if self._claim.running is None:  # else the turn that still ends does it
+                self._keep_all()
         finally:
             for each in self._owns:
                 each.close()
+
+    def _keep_all(self) -> None:
+        """Save what is left, and close the store that was made here."""
+        try:
+            self._ledger.flush()
+        finally:
+            self._ledger.close()
 
     def cancel(self, reason: str = "") -> None:
         """Stop the running turn, if there is one. Any thread may call it."""
@@ -395,3 +357,7 @@ class Conversation:
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id} on {self.provider.name}, {len(self._ledger.messages)} messages>"
+
+
+def _id(call: str | ToolCall) -> str:
+    return call.id if isinstance(call, ToolCall) else call

@@ -144,6 +144,23 @@ def _interrupted(calls: Iterable[ToolCall]) -> Message:
     )
 
 
+def tool_message(asked: Message, results: Iterable[ToolResult]) -> Message:
+    """Give the message that answers *asked*, in the order of its calls."""
+    order = {call.id: place for place, call in enumerate(asked.tool_calls)}
+    ordered: list[ToolResult] = sorted(results, key=lambda result: order.get(result.call_id, len(order)))
+    return Message("tool", ordered)
+
+
+def marked(messages: Iterable[Message], outcome: str) -> list[Message]:
+    """Mark the last assistant's message of rounds whose turn did not end."""
+    marked = list(messages)
+    for place in range(len(marked) - 1, -1, -1):
+        if marked[place].role == "assistant":
+            marked[place] = attrs.evolve(marked[place], finish_reason=outcome)
+            break
+    return marked
+
+
 def partial(message: Message) -> Message:
     """Give a stopped answer as the history keeps it.
 

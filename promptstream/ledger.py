@@ -12,7 +12,7 @@ import attrs
 from promptstream import runner
 from promptstream.answer import Answer, Outcome
 from promptstream.errors import ConfigError, ConversationBusy, StateError, StoreCorrupt
-from promptstream.history import partial
+from promptstream.history import marked, partial, tool_message
 from promptstream.tools.approval import Pending
 from promptstream.values.message import Message, ToolResult
 from promptstream.values.response import Response
@@ -39,6 +39,7 @@ class Ledger:
         *,
         messages: Iterable[Message] = (),
         store: Store | None = None,
+        owns_store: bool = False,
         keep_partial: bool = True,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
@@ -55,7 +56,7 @@ class Ledger:
         self._origin = dict(origin or {})
         """The pack and prompt, or the system prompt, that it was opened on."""
         self.keep_partial = keep_partial
-        self._store = store
+        self._store, self._owns_store = store, owns_store
         self._revision = 0
         self._stored: list[Message] = []
         """The messages that the store holds, as far as we know."""
@@ -75,6 +76,7 @@ class Ledger:
         """
         given = bool(self.messages)
         self._load()
+        self.lost = False
         if given and self._revision:
             raise ConfigError(
                 f"The store keeps a conversation {self.id!r:.80} already: give no messages=, or another id."
@@ -98,7 +100,7 @@ class Ledger:
         if kept is None:  # deleted: what is here begins it anew
             self._revision, self._stored = 0, []
             return
-        self.lost = self.lost or (self._unsaved and self._revision > 0)
+        self.lost = self.lost or self._unsaved
         self._take(kept)
 
     def _wait_for_nobody(self) -> None:
@@ -142,14 +144,14 @@ class Ledger:
             raise StateError(f"The conversation's metadata cannot be saved as JSON: {error}") from None
         return pending, self.usage, self.cost, metadata, self.summary, self._runner
 
-    def claim(self, messages: Sequence[Message], pending: Pending) -> None:
+    def claim(self, messages: Sequence[Message], pending: Pending, *, seconds: float | None = None) -> None:
         """Save *messages* and *pending* as :meth:`write` does, and that this turn has the calls from here on.
 
-        Nobody else runs or answers them then, until the turn is committed or its process is gone.
+        Nobody else runs or answers them then, until the turn is committed, its process is gone, or *seconds* are over.
         """
         if self._store is not None:
             self.release()
-            self._runner = runner.begin()
+            self._runner = runner.begin(seconds)
             self.write(messages, pending)
 
     def release(self) -> None:
@@ -249,13 +251,19 @@ class Ledger:
         fork = Ledger(
             id, messages=self.messages, store=self._store, keep_partial=self.keep_partial, origin=self._origin
         )
-        fork.last, fork.summary, fork.metadata = self.last, self.summary, dict(self.metadata)
+        fork.last = None if self.last is None else attrs.evolve(self.last, pending=())
+        fork.summary, fork.metadata = self.summary, dict(self.metadata)
         return fork
 
     @property
     def unanswered(self) -> bool:
         """True where the model has the word: calls are pending, or a message or results have no answer yet."""
         return bool(self.pending) or (bool(self.messages) and self.messages[-1].role != "assistant")
+
+    def close(self) -> None:
+        """Close the store, where it was made for this conversation."""
+        if self._store is not None and self._owns_store:
+            self._store.close()
 
     @property
     def stored(self) -> bool:
@@ -317,17 +325,17 @@ class Ledger:
         """
         self.release()
         came = bool(response.message.parts or answer.messages)
+        if came or outcome == "complete" or response.usage:
+            self.usage += response.usage
+            self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         if outcome == "cancelled" and not came:
             return
         self.last = response
-        if came or outcome == "complete":
-            self.usage += response.usage
-            self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         if outcome == "complete":
             self.messages, self.pending = [*base, *answer.history], pending
         else:
             self._keep_some(base, answer, response, outcome, ran)
-        if self._store is not None and outcome != "cancelled":
+        if self._store is not None and not answer.left:
             # A finaliser does no store I/O: what a stopped turn leaves is saved by the next one, or by close().
             self._save_turn()
 
@@ -336,11 +344,13 @@ class Ledger:
     ) -> None:
         stopped = outcome == "cancelled" and self.keep_partial
         kept = list(answer.messages) if ran or stopped else []
+        if outcome == "failed" and kept and kept[-1].role == "assistant":
+            kept.pop()  # a round of calls of which none was run; the model is asked anew
         begun = None if answer.ends_on_calls or not stopped else partial(response.message)
         if begun is not None and begun.parts:
             kept.append(begun)
         else:
-            kept = _marked(kept, outcome)
+            kept = marked(kept, outcome)
         if kept:
             self.messages, self.pending = [*base, *kept], Pending()
 
@@ -351,23 +361,6 @@ class Ledger:
             # Given up, for the other's history counts: the next turn takes it over.
             self._stored, self._saved = list(self.messages), self._beside(self.pending)
             raise
-
-
-def tool_message(asked: Message, results: Iterable[ToolResult]) -> Message:
-    """Give the message that answers *asked*, in the order of its calls."""
-    order = {call.id: place for place, call in enumerate(asked.tool_calls)}
-    ordered: list[ToolResult] = sorted(results, key=lambda result: order.get(result.call_id, len(order)))
-    return Message("tool", ordered)
-
-
-def _marked(messages: Sequence[Message], outcome: Outcome) -> list[Message]:
-    """Mark the last assistant's message of rounds whose turn did not end."""
-    marked = list(messages)
-    for place in range(len(marked) - 1, -1, -1):
-        if marked[place].role == "assistant":
-            marked[place] = attrs.evolve(marked[place], finish_reason=outcome)
-            break
-    return marked
 
 
 def _summary(data: Any) -> Summary:

@@ -99,7 +99,9 @@ def open(
 
     Raises:
         PackError: the pack cannot be used (PromptNotFound: it has no such prompt).
-        ConfigError: the provider cannot be made (ProviderNotFound, MissingKey).
+        ConfigError: the provider cannot be made (ProviderNotFound, MissingKey), or something here cannot be used.
+        ToolNotFound: the pack declares no tool of that name.
+        StateError, StoreCorrupt: the store cannot be opened, or what it keeps not be read.
         TypeError, ValueError: an unknown parameter, or one of the wrong type; a time limit not above 0.
     """
     from promptstream.packs.pack import load
@@ -185,11 +187,13 @@ def resume(
         options: all else that :func:`open` and :func:`chat` take, which is not kept: provider, model, tools, …
 
     Raises:
-        StateError: the store has no such conversation.
+        StateError: the store has no such conversation, or is not there.
+        StoreCorrupt: what it keeps cannot be read.
         PromptStreamError, TypeError, ValueError: as :func:`open`.
     """
-    from promptstream.state.store import open_store
+    from promptstream.state.store import check_there, open_store
 
+    check_there(store)
     kept_in, made_here = open_store(store)
     try:
         kept = kept_in.load(conversation_id)
@@ -201,7 +205,7 @@ def resume(
             kept_in.close()
     options = {"store": store, "conversation_id": conversation_id, **options}
     if pack is None and origin.get("pack") is None and "system" in origin:
-        return chat(origin["system"], **options)
+        return chat(options.pop("system", origin["system"]), **options)
     if pack is None and origin.get("pack") is None:
         raise ConfigError(f"The conversation {conversation_id!r:.80} is on a pack that came as a dict: give it again.")
     return open(origin["pack"] if pack is None else pack, prompt or origin.get("prompt"), **options)
@@ -318,17 +322,24 @@ class _Making:
         """
         if conversation_id == "":
             raise ConfigError("conversation_id is empty; leave it out for a new one.")
-        store = None
+        store, made_here = None, False
         if where is not None:
             from promptstream.state.store import open_store
 
             store, made_here = open_store(where)
-            if made_here:
-                self.owns.append(store)
         ledger = Ledger(
-            conversation_id or next_id(), messages=history, store=store, keep_partial=keep_partial, origin=origin
+            conversation_id or next_id(),
+            messages=history,
+            store=store,
+            owns_store=made_here,
+            keep_partial=keep_partial,
+            origin=origin,
         )
-        ledger.open()
+        try:
+            ledger.open()
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
 
 

@@ -9,8 +9,8 @@ import attrs
 
 from promptstream.answer import Answer, Outcome
 from promptstream.errors import StateError, ToolError
-from promptstream.history import answered
-from promptstream.ledger import Ledger, tool_message
+from promptstream.history import answered, tool_message
+from promptstream.ledger import Ledger
 from promptstream.tools.approval import Held, Pending
 from promptstream.tools.loop import Job, Loop, results, unfinished
 from promptstream.turn import Step
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_PAUSES = 10
 """Requests one message takes where the provider pauses again and again."""
+ANSWERING = 60.0
+"""Seconds that a resumed turn keeps others from asking for the same answer, should its loop be left and not closed."""
 _VOIDED = ("length", "content_filter", "refusal")
 """Reasons after which no call is run: the last of them may be cut, and looks whole (design, promise 9)."""
 
@@ -135,7 +137,8 @@ class Rounds:
         ledger = self.ledger
         self._base, given = ledger.before_results()
         jobs = [self._settled(held) for held in ledger.pending]
-        ledger.claim(ledger.messages, ledger.pending.started())
+        runs = any(job.ready for job in jobs)
+        ledger.claim(ledger.messages, ledger.pending.started(), seconds=None if runs else ANSWERING)
         yield from self._answered(answer, self._base[-1], jobs, given)
 
     def _settled(self, held: Held) -> Job:
@@ -174,7 +177,9 @@ class Rounds:
         if loop.ran:
             if done:
                 self.ledger.release()
-            self._write(answer, self._pending)
+                self._write(answer, self._pending)
+            else:
+                self.ledger.claim([*self._base, *answer.messages], self._pending, seconds=ANSWERING)
         for result in made:
             yield Chunk(ChunkType.TOOL_RESULT, tool_result=result)
 

@@ -15,12 +15,20 @@ _ours: set[str] = set()
 """The rounds that run in this process; sets change in one step, whatever thread does it."""
 
 
-def begin() -> dict[str, Any]:
-    """Give a JSON-safe dict by which others know this process and this round."""
+def begin(seconds: float | None = None) -> dict[str, Any]:
+    """Give a JSON-safe dict by which others know this process and this round, for *seconds* at most."""
     token = os.urandom(16).hex()
     _ours.add(token)
     pid = os.getpid()
-    return {"token": token, "host": platform.node(), "pid": pid, "began": _began(pid), "at": time.time()}
+    until = None if seconds is None else time.time() + seconds
+    return {
+        "token": token,
+        "host": platform.node(),
+        "pid": pid,
+        "began": _began(pid),
+        "at": time.time(),
+        "until": until,
+    }
 
 
 def end(runner: Mapping[str, Any] | None) -> None:
@@ -33,7 +41,9 @@ def at_it(runner: Any) -> bool:
     """Tell whether the round of *runner*, which another may have begun, may still be running."""
     try:
         token, host, pid = str(runner["token"]), runner["host"], int(runner["pid"])
-        began, at = runner["began"], float(runner["at"])
+        began, at, until = runner["began"], float(runner["at"]), runner["until"]
+        if until is not None and time.time() > float(until):
+            return False
     except (TypeError, KeyError, ValueError):
         return False
     if host == platform.node() and pid == os.getpid() and began == _began(pid):

@@ -79,7 +79,7 @@ class Turn:
             error.request_id = error.request_id or self.response.request_id
             error.attempts = max(error.attempts, self.watch.attempts)
         self.error = copy.copy(error)
-        self.error.__cause__ = error.__cause__
+        self.error.__cause__ = _bare(error.__cause__)
 
     def ending(self) -> PromptStreamError | None:
         """Give a fresh copy of the recorded error, or None after a whole answer."""
@@ -97,6 +97,14 @@ class Turn:
                 raise error
         finally:
             del error  # a frame that kept what it raises would be a cycle with its traceback
+
+
+def _bare(cause: BaseException | None) -> BaseException | None:
+    """Give a copy of *cause* without its traceback, whose frames hold the turn; None where it cannot be copied."""
+    try:
+        return None if cause is None else copy.copy(cause).with_traceback(None)
+    except Exception:  # somebody else's class; the error that is raised still has it
+        return None
 
 
 def run(turn: Turn) -> Generator[Chunk, None, None]:
@@ -142,7 +150,8 @@ def _chunks(turn: Turn) -> Iterator[Chunk]:
             watch.hang_up()  # a middleware may have left the rest of the answer unread
         answer.read()
     except (GeneratorExit, KeyboardInterrupt) as stop:
-        why = "Ctrl-C was pressed" if isinstance(stop, KeyboardInterrupt) else "its loop was left"
+        answer.left = isinstance(stop, GeneratorExit)
+        why = "its loop was left" if answer.left else "Ctrl-C was pressed"
         _end(turn, (source, steps), "cancelled", Cancelled(f"The stream ended early: {why}.", phase="loop"))
         raise
     except Cancelled as error:

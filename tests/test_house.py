@@ -39,6 +39,7 @@ LAYERS = {
     "promptstream.runner": 1,
     "promptstream.ledger": 5,
     "promptstream.summary": 5,
+    "promptstream.lenses": 6,
     "promptstream.rounds": 6,
     "promptstream.settings": 6,
     "promptstream.turn": 4,

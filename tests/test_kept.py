@@ -415,6 +415,112 @@ def test_a_tool_that_is_not_given_again_is_told_before_it_is_approved(tmp_path):
     assert conv.resume().result().text == "Done."
 
 
+def test_a_cancelled_turn_is_saved_at_once_and_locks_nobody_out():
+    """A cancel is no finaliser: others see what came, and go on."""
+    store, token = MemoryStore(), promptstream.CancelToken()
+    conv = talk(store, [call("act")], ["One", "Two"], conversation_id="c", tools=[lambda_tool])
+    with pytest.raises(promptstream.errors.Cancelled):
+        for chunk in conv.stream("Go", cancel=token):
+            if chunk.type is ChunkType.TEXT:
+                token.cancel()
+    assert [m.text for m in store.load("c").messages] == ["Go", "", "", "One"]
+    assert again(store, "On.").send("On?").text == "On."
+
+
+@promptstream.tool(name="act")
+def lambda_tool() -> str:
+    """Act."""
+    return "acted"
+
+
+def test_undo_waits_for_nobody_and_is_never_reverted_by_a_turn():
+    """While a turn runs it is refused; between turns it holds (promise 13)."""
+    conv = talk(MemoryStore(), "One.", ["Two", "."], "Three.")
+    conv.send("1")
+    stream = iter(conv.stream("2"))
+    next(stream)
+    for change in (conv.undo, conv.clear):
+        with pytest.raises(ConversationBusy):
+            change()
+    list(stream)
+    conv.undo()
+    conv.send("3")
+    assert [m.text for m in conv.messages] == ["1", "One.", "3", "Three."]
+
+
+def test_a_store_that_fails_before_a_later_round_leaves_a_history_to_resume():
+    """The finished rounds stay, the one that was not run is asked for anew (promise 7)."""
+
+    class Third(MemoryStore):
+        """Fail at the third save."""
+
+        saves = 0
+
+        def save(self, *args: Any, **options: Any) -> int:
+            self.saves += 1
+            if self.saves == 3:
+                raise StateError("The disk is full.")
+            return super().save(*args, **options)
+
+    store = Third()
+    conv = talk(store, [call("act")], [call("act", "2")], "Done.", conversation_id="c", tools=[lambda_tool])
+    with pytest.raises(StateError, match="full"):
+        conv.send("Go")
+    assert [m.role for m in conv.messages] == ["user", "assistant", "tool"]
+    assert conv.resumable
+    assert conv.resume().result().text == "Done."
+
+
+def test_closing_in_the_middle_of_a_loop_saves_what_came(tmp_path):
+    """Also from the loop's own body: nothing is waited for, and nothing lost."""
+    conv = talk(tmp_path / "c.db", ["One", "Two"], conversation_id="c")
+    with pytest.raises(promptstream.errors.Cancelled):
+        for _ in conv.stream("1"):
+            conv.close()
+    with again(tmp_path / "c.db") as conv:
+        assert [m.text for m in conv.messages] == ["1", "One"]
+
+
+def test_closing_while_another_thread_runs_a_tool_lets_it_save_what_it_did(tmp_path):
+    """The turn that still ends does the rest."""
+    inside, go = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        """Take long."""
+        inside.set()
+        go.wait(5)
+        return "done"
+
+    conv = talk(tmp_path / "c.db", [call("slow")], "Never.", conversation_id="c", tools=[slow])
+    ended: list[Exception] = []
+
+    def run() -> None:
+        try:
+            conv.send("Go")
+        except promptstream.PromptStreamError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    inside.wait(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(promptstream.claim, "UNWIND", 0.02)
+        conv.close()
+    go.set()
+    thread.join()
+    assert [type(error) for error in ended] == [promptstream.errors.Cancelled]
+    with again(tmp_path / "c.db", "Well.") as conv:
+        assert [part.content for part in conv.messages[2].parts] == ["done"]
+        assert conv.resume().result().text == "Well."
+
+
+def test_a_file_that_is_not_there_is_not_made_by_resume(tmp_path):
+    """A slip of the pen leaves no empty store behind."""
+    with pytest.raises(StateError, match="no store"):
+        promptstream.resume("c", store=tmp_path / "typo.db")
+    assert list(tmp_path.iterdir()) == []
+
+
 # Killed
 
 

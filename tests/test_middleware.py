@@ -364,7 +364,7 @@ def test_call_next_takes_a_request():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (plain, r"give a list of callables\. Write middleware=\[plain\]"),
+        (plain, r"give a list of callables\. Put it into one: middleware="),
         ("logging", "give a list of callables"),
         (5, "give a list of callables"),
         ([plain, "guard"], "'guard' cannot be called"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import attrs
@@ -85,6 +87,25 @@ def test_an_answer_that_is_not_what_was_asked_for_is_an_error_with_its_text(answ
         conv.send("Where?", schema=City)
     assert caught.value.response.text == (answer if isinstance(answer, str) else answer[0])
     assert conv.messages == []
+
+
+def test_an_invalid_answer_is_counted_and_leaves_no_cycle():
+    """Its tokens were spent; the turn is freed with the error."""
+    usage = Finish(reason="stop", raw_reason="stop", usage_seen=promptstream.Usage(3, 4))
+    conv = talk(["Paris", usage], ["", usage])
+    for _ in range(2):
+        stream = conv.stream("Where?", schema=City)
+        turn = weakref.ref(stream._turn)
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(AnswerInvalid):
+                stream.result()
+            del stream
+            assert turn() is None
+        finally:
+            gc.enable()
+    assert (conv.usage.input, conv.usage.output) == (6, 8)
 
 
 def test_a_refusal_is_no_invalid_answer():

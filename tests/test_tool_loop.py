@@ -443,6 +443,7 @@ def test_arguments_changed_in_place_count_as_edited():
     conv.send("Hi")
     sent = provider.dialect.requests[1].messages[1].tool_calls[0]
     assert (ran, sent.arguments, sent.raw_arguments) == ([99], {"n": 99}, '{"n": 99}')
+    assert conv.last.tool_calls == (sent,)
 
 
 def test_calls_with_one_id_or_none_are_told_apart():

@@ -58,8 +58,10 @@ def clipped(line: str) -> str:
     return line if len(line) <= _CLIPPED else line[: _CLIPPED - 1] + "…"
 
 
-def decide(conv: Conversation, call: ToolCall, person: Person, *, runnable: bool) -> bool:
+def decide(conv: Conversation, call: ToolCall, person: Person, *, runnable: bool, elsewhere: bool) -> bool:
     """Have *person* say what becomes of a pending call, and tell whether it will run.
+
+    *elsewhere* says that there was code for it when it was made, and is none here.
 
     Raises:
         EOFError, KeyboardInterrupt: they left the question; the call is still pending.
@@ -71,7 +73,12 @@ def decide(conv: Conversation, call: ToolCall, person: Person, *, runnable: bool
         line = clipped(line)
     if runnable:
         return _allow(conv, call, person, f"run {line}? [y]es / [n]o / [e]dit: ")
+    if elsewhere:
+        tell(f"{call.name}: its code is not here. To run it, leave (Ctrl-D) and come back with --tools FILE.py.")
     result = person.answer(f"result for {line}: ")
+    while elsewhere and (not result or result.lower() in ("y", "yes", "n", "no", "e", "edit")):
+        tell("Type what it gave, as the model is to read it, or leave it waiting by Ctrl-D.")
+        result = person.answer(f"result for {line}: ")
     if result:
         conv.submit(call.id, result)
     else:

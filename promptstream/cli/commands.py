@@ -90,6 +90,7 @@ def chat(pack: str | None, prompt: str | None, system: str, flags: Flags) -> Non
     _check_system(system, flags)
     with open_talk(flags, pack=pack, prompt=prompt, system=system, lasting=True) as talk:
         converse(talk.answer, events=flags.events, waiting=bool(talk.conv.pending))
+        talk.leave()
 
 
 @root.group()

@@ -94,11 +94,22 @@ class Talk:
             if self.person is None:
                 continue
             try:
-                if not decide(self.conv, call, self.person, runnable=runnable):
+                elsewhere = not runnable and call.id not in self.conv.client_side
+                if not decide(self.conv, call, self.person, runnable=runnable, elsewhere=elsewhere):
                     self._lines.silence(call.id)
             except (KeyboardInterrupt, EOFError) as left:
                 tell("")
                 raise self._undecided(INTERRUPTED if isinstance(left, KeyboardInterrupt) else WAITING) from None
+        if self.conv.pending:
+            raise self._undecided(WAITING)
+
+    def leave(self) -> None:
+        """Tell of calls that are left undecided.
+
+        Raises:
+            Undecided: there are some.
+        """
+        self.lasting = False
         if self.conv.pending:
             raise self._undecided(WAITING)
 

@@ -33,8 +33,10 @@ def _module(path: Path) -> ModuleType:
     while name in sys.modules:
         name += "_"
     spec = spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not path.is_file():
         raise ConfigError(f"--tools {path}: there is no such Python file.")
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--tools {path}: the name of a Python file ends in .py.")
     module = module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and type hints look it up
     if str(path.parent) not in sys.path:

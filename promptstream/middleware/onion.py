@@ -41,7 +41,7 @@ def check_layers(layers: Any) -> tuple[Middleware, ...]:
         ConfigError: it is no list, or what it holds cannot be called.
     """
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Iterable):
-        hint = f" Write middleware=[{name_of(layers)}]." if callable(layers) else ""
+        hint = " Put it into one: middleware=[…]." if callable(layers) else ""
         raise ConfigError(f"middleware={layers!r:.80}: give a list of callables.{hint}")
     checked = tuple(layers)
     for layer in checked:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from promptstream.errors import ConfigError
+from promptstream.errors import ConfigError, StateError
 from promptstream.values.message import Message
 from promptstream.values.secret import plain
 
@@ -111,6 +111,19 @@ def open_store(where: Store | str | os.PathLike[str]) -> tuple[Store, bool]:
             f"store={where!r:.80} is no store: {reason}. Give the path of a file, redis://host:port, or a store object."
         )
     return where, False
+
+
+def check_there(where: Store | str | os.PathLike[str]) -> None:
+    """Make sure that a file that is meant by *where* is there, before one is made.
+
+    Raises:
+        StateError: it is not.
+    """
+    text = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
+    if not isinstance(text, str) or text == "memory:" or _SCHEME.match(text):
+        return
+    if not os.path.exists(os.path.expanduser(text)):
+        raise StateError(f"There is no store {text!r:.200}, so nothing is kept in it.")
 
 
 def _at(where: str | os.PathLike[str]) -> Store:

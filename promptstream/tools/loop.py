@@ -140,7 +140,10 @@ class Loop:
     def _mistake(self, call: ToolCall, error: ToolError, told: set[str]) -> Job:
         """Tell the model of its mistake, once for each tool (faults 55 and 56)."""
         if call.name in told:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # a frame that kept what it raises would be a cycle with its traceback
         self._mistaken.add(call.name)
         return Job(call, result=ToolResult(call.id, call.name, str(error), True))
 
@@ -301,8 +304,11 @@ class Loop:
                     work()
                 break
         raised = _first([done.get() for _ in ready])
-        if raised is not None:
-            raise raised
+        try:
+            if raised is not None:
+                raise raised
+        finally:
+            del raised  # as above
 
 
 def _said(error: Exception) -> str:
