@@ -111,7 +111,7 @@ def _wanted(name: str, value: Any) -> str | None:
         texts = value if isinstance(value, (list, tuple)) else [value]
         return None if all(isinstance(text, str) for text in texts) else "a string or a list of strings"
     if name == "schema":
-        return None if isinstance(value, dict) else "a JSON Schema as a dict"
+        return None if isinstance(value, dict) else "a JSON Schema as a dict, or, to a conversation, a class"
     if name == "response_format":
         return None if isinstance(value, (str, dict)) else "'text', 'json' or a dict"
     if name == "parallel_tools":
