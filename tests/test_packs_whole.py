@@ -598,3 +598,13 @@ def test_wildcards_cannot_keep_a_load_busy() -> None:
     tools = {f"t{n}": {"name": f"t{n}", "description": "d"} for n in range(3000)}
     error = refused(with_prompt(tools=[f"t{n}*" for n in range(3000)]) | {"tools": tools})
     assert error.problems == ("$.prompts.chat: the pack has too many tools and names that end in *",)
+
+
+def test_check_tells_which_tools_are_client_side():
+    """Where it is told which ones the program has code for; a pack is not at fault for them."""
+    tool = {"name": "look", "description": "Look.", "parameters": {"type": "object", "properties": {}}}
+    prompt = {"system_template": "Hi.", "tools": ["look", "ask"]}
+    pack = load({"prompts": {"p": prompt}, "tools": {"look": tool, "ask": {**tool, "name": "ask"}}})
+    told = [str(each) for each in pack.check(bound=["look"]) if each not in pack.check()]
+    what = "is client-side unless it is bound in code: its call ends the stream and is answered with submit()"
+    assert told == [f"$.tools.ask: {what}"]

@@ -144,9 +144,17 @@ class Pack:
         hint = similar(str(name), self.prompts)
         raise PromptNotFound(f"{_called(self.path)} has no prompt {shown(name)}.{hint} It has {names}.")
 
-    def check(self) -> list[Finding]:
-        """Give everything that is wrong with the pack and does not stop it from being used; empty if nothing is."""
-        return list(self.findings)
+    def check(self, bound: Iterable[str] | None = None) -> list[Finding]:
+        """Give everything that is wrong with the pack and does not stop it from being used; empty if nothing is.
+
+        Where *bound* is given, the names of the tools that the program has code for, the tools that are none of them
+        follow: they are client-side, which is no fault, and counts for nothing in a strict load.
+        """
+        from promptstream.packs.finding import Finding, step
+
+        what = "is client-side unless it is bound in code: its call ends the stream and is answered with submit()"
+        waiting = () if bound is None else self.client_side(bound)
+        return [*self.findings, *(Finding(step("$.tools", name), what) for name in waiting)]
 
     def client_side(self, bound: Iterable[str] = ()) -> tuple[str, ...]:
         """Give the declared tools that are none of *bound*: a call of one ends the stream, and waits for ``submit``.
