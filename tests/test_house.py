@@ -51,13 +51,18 @@ LAYERS = {
     "promptstream.conversation": 8,
     "promptstream.opening": 9,
     "promptstream": 10,
-    "promptstream.cli": 11,
-    "promptstream.__main__": 12,
+    "promptstream.pricing": 1,
+    "promptstream.progress": 5,
+    "promptstream.notebook": 11,
+    "promptstream.pytest_plugin": 11,
+    "promptstream.web": 11,
+    "promptstream.cli": 12,
+    "promptstream.__main__": 13,
 }
 """Imports run from the greater to the lesser number, and within one room."""
 CORE = {"attrs", "requests", "urllib3", "sseclient"}
 LAZY = {"orjson", "click", "rich", "xllamacpp", "jsonschema", "referencing", "redis"}
-LAZY |= {"opentelemetry"}
+LAZY |= {"opentelemetry", "genai_prices", "websockets", "IPython", "ipywidgets", "prompt_toolkit", "tomlkit", "pytest"}
 
 
 @attrs.frozen

@@ -20,7 +20,8 @@ needs_setuptools = pytest.mark.skipif(
     importlib.util.find_spec("setuptools") is None, reason="needs setuptools, to build the metadata"
 )
 pytestmark = needs_checkout
-EXTRAS = {"all", "bench", "cli", "fast", "local", "otel", "redis", "test", "tools"}
+USED = {"cli", "cost", "fast", "local", "notebook", "otel", "redis", "tools", "web"}
+EXTRAS = USED | {"all", "bench", "docs", "test"}
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +80,16 @@ def test_the_extras_are_these_and_all_has_all(config):
     """cli, local, fast for users, all for everything of theirs, test and bench for the checkout."""
     extras = config["options.extras_require"]
     assert set(extras) == EXTRAS
-    assert lines(extras["all"]) == ["promptstream-sdk[cli,fast,local,otel,redis,tools]"]
-    assert [line.partition(">")[0] for line in lines(extras["cli"])] == ["click", "rich"]
+    assert lines(extras["all"]) == [f"promptstream-sdk[{','.join(sorted(USED))}]"]
+    packages = [line.partition(">")[0] for line in lines(extras["cli"])]
+    assert packages == ["click", "prompt_toolkit", "rich", "tomlkit"]
     assert {line.partition(">")[0] for line in lines(extras["local"])} == {"xllamacpp", "promptstream-sdk[cli]"}
     single = {"fast": "orjson", "tools": "jsonschema", "redis": "redis", "otel": "opentelemetry-api"}
+    single |= {"cost": "genai-prices", "web": "websockets"}
     for name, package in single.items():
         assert [line.partition(">")[0] for line in lines(extras[name])] == [package]
     (own,) = [line for line in lines(extras["test"]) if line.startswith("promptstream-sdk[")]
-    assert {"cli", "fast"} <= set(own.partition("[")[2].rstrip("]").split(","))
+    assert USED <= set(own.partition("[")[2].rstrip("]").split(","))
 
 
 def test_the_command_is_the_one_of_the_command_line(config):
