@@ -468,3 +468,26 @@ def test_the_interpreter_ends_although_a_stream_is_held():
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "Once\n", "")
     assert monotonic() - begun <= 10
+
+
+def test_an_interpreter_ends_although_its_watchdog_was_looking():
+    """It is frozen where it stands, and whatever is finalised after that must not wait for it."""
+    code = textwrap.dedent(
+        """
+        import threading, time
+        from promptstream.providers import Scripted
+        from promptstream.wire.watchdog import Watchdog
+        looking = threading.Event()
+        # Apart from this module, which a function of its own would keep from being finalised.
+        exec(
+            "def look(self):\\n    looking.set()\\n    time.sleep(0.05)\\n    return make_round(self)",
+            names := {"looking": looking, "time": time, "make_round": Watchdog._make_round},
+        )
+        Watchdog._make_round = names["look"]
+        first = iter(Scripted([["Once", " upon"]]).stream("Hi", timeout=60))
+        next(first)
+        looking.wait()
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

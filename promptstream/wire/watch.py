@@ -7,6 +7,7 @@ the socket down; the reader maps what it sees from the flag alone.
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import threading
@@ -382,5 +383,6 @@ class Watch:
 
 
 _watchdog = Watchdog()
+atexit.register(_watchdog.retire)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_watchdog.forked)

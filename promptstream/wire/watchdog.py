@@ -70,6 +70,13 @@ class Watchdog:
         with self._lock:
             self._watches.pop(watch, None)
 
+    def retire(self) -> None:
+        """Let the thread stand still outside of its lock for good: an interpreter that ends freezes it where it is.
+
+        What is finalised after that discards its watch in this thread, which would wait for a frozen one for ever.
+        """
+        self._lock.acquire()
+
     def _run(self) -> None:
         condition = self._condition
         while True:

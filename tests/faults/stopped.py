@@ -22,7 +22,7 @@ from promptstream.errors import Cancelled
 
 PROMISED = 0.1
 """Seconds in which a cancel or Ctrl-C takes effect."""
-SOON = 0.02
+SOON = 0.04
 """Seconds after which the one who stops it does."""
 STOPPED = Outcome(Cancelled, text=PART, phase="body", retryable=False, finish="cancelled")
 
