@@ -21,11 +21,14 @@ from promptstream.errors import PromptStreamError, StreamError
 from promptstream.opening import chat, resume
 from promptstream.opening import open as open
 from promptstream.packs.pack import Pack, load
+from promptstream.pricing import Price, cost_of
 from promptstream.stream import Stream
 from promptstream.tools.approval import Denied
 from promptstream.tools.context import ToolContext
 from promptstream.tools.tool import Tool, tool
+from promptstream.values.budget import Budget
 from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.events import events_to_ndjson, events_to_sse
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.policy import ToolPolicy
 from promptstream.values.request import ModelInfo, ToolSpec
@@ -36,6 +39,7 @@ from promptstream.wire.retry import Retry
 from promptstream.wire.watch import CancelToken
 
 __all__ = [
+    "Budget",
     "BufferedStream",
     "CancelToken",
     "Chunk",
@@ -47,6 +51,7 @@ __all__ = [
     "Message",
     "ModelInfo",
     "Pack",
+    "Price",
     "PromptStreamError",
     "Provider",
     "Reasoning",
@@ -66,7 +71,10 @@ __all__ = [
     "Usage",
     "__version__",
     "chat",
+    "cost_of",
     "errors",
+    "events_to_ndjson",
+    "events_to_sse",
     "load",
     "middleware",
     "packs",

@@ -21,6 +21,7 @@ from promptstream.values.usage import Usage
 
 if TYPE_CHECKING:
     from promptstream.partial import PartialJSON
+    from promptstream.pricing import Pricing
 
 Outcome = Literal["complete", "cancelled", "failed"]
 
@@ -35,6 +36,7 @@ class Answer:
         cost: Decimal | None = None,
         reader: Callable[[str], Any] | None = None,
         demanded: bool = False,
+        pricing: Pricing | None = None,
     ) -> None:
         self.provider = provider
         self.model: str | None = model or None
@@ -69,8 +71,15 @@ class Answer:
         self.ended: float | None = None
         self._begun = 0
         """Where the message in progress begins in the parts."""
+        self._asked = self.model
+        """The model that was asked, by whose price an answer of one without any is priced."""
         self._untold = cost
         """What a round costs of which nothing is told: 0, or None for unknown."""
+        self.pricing = pricing
+        self._told: Usage | None = None
+        """The usage of the round, until it is priced."""
+        self._paid = False
+        """True once the wire has told what the round costs."""
         self._kept = 0
         """The parts of earlier rounds, which another attempt at this one does not take back."""
         self._spent: tuple[Usage, Decimal | None] = (Usage(0, 0, 0, 0, 0), Decimal(0))
@@ -152,9 +161,21 @@ class Answer:
 
     def next_round(self) -> None:
         """Begin another request of the turn: of the message in progress, or of another once that is kept."""
+        self.price()
         self._kept, self._spent = len(self._parts), (self.usage, self.cost)
         self._begin_round()
         self.rounds += 1
+
+    def price(self) -> None:
+        """Price the round, once it is whole, where the wire has told no cost of it: its own comes first."""
+        usage, self._told = self._told, None
+        if usage is None or self._paid or not self.finished or self.pricing is None:
+            return
+        cost = self.pricing.cost(usage, self.provider, self.model, self._asked)
+        if cost is not None:
+            self.cost = _sum(self._spent[1], cost)
+        elif doubt := self.pricing.doubt(usage, self.provider, self.model or self._asked):
+            self.warnings.append(doubt)
 
     def spend(self, usage: Usage, cost: Decimal | None) -> None:
         """Count what a request beside the answer took, before its round has begun."""
@@ -190,8 +211,8 @@ class Answer:
 
     def _begin_round(self) -> None:
         """Know nothing of the round's ending; what it costs is unknown, and the sum with it, until it is told."""
-        self.finished = self.paused = False
-        self._reason = self._raw_reason = None
+        self.finished = self.paused = self._paid = False
+        self._reason = self._raw_reason = self._told = None
         self.usage, self.cost = Usage(), _sum(self._spent[1], self._untold)
 
     def add(self, chunk: Chunk) -> None:
@@ -239,7 +260,9 @@ class Answer:
             self.warnings.append(f"The provider told a usage that cannot be read: {', '.join(chunk.unread)}.")
         if chunk.usage_seen or (chunk.usage_seen is not None and chunk.unread):
             self.usage = spent + chunk.usage_seen
+            self._told = chunk.usage_seen
         if chunk.cost is not None:
+            self._paid = True
             self.cost = _sum(paid, chunk.cost)
         self.warnings.extend(chunk.warnings)
         self.validations.extend(chunk.validations)
@@ -251,12 +274,15 @@ class Answer:
         """
         if chunk.provider is not None:
             self.provider, self.model, self._untold = chunk.provider, chunk.model, chunk.cost
+            self._asked = chunk.model
         self._parts[self._kept :] = [entry for entry in self._parts[self._kept :] if entry[1]]
         self._request_id = None
         self._begin_round()
 
     def response(self, outcome: Outcome | None = None) -> Response:
         """Give the answer as it stands, marked by how the turn ended, where it has."""
+        if outcome is not None:
+            self.price()
         reason = "cancelled" if outcome == "cancelled" else self._reason
         message = self._last_message("failed" if outcome == "failed" else reason)
         everything = [part for part in map(_part, self._parts) if part is not None] if self.messages else message.parts

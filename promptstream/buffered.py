@@ -174,6 +174,11 @@ class BufferedStream(Iterator[Chunk]):
             state = f"running, {self._ready.qsize()} ready"
         return f"<BufferedStream {state}, {len(self.text)} characters>"
 
+    def _repr_html_(self) -> str:
+        from promptstream.values import display
+
+        return display.of_stream(repr(self), self.response, self._turn.over)
+
     def __del__(self) -> None:
         if hasattr(self, "_thread"):
             self.cancel("nobody reads it any more")

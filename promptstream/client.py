@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptstream.answer import Answer, Outcome
 from promptstream.asking import asked_model, chat_request, completion_request
 from promptstream.capabilities import check_supported
-from promptstream.errors import StreamError, Unsupported
-from promptstream.exchange import exchange, fetch_json, prepare
+from promptstream.exchange import exchange
 from promptstream.fallback import Route
-from promptstream.middleware.onion import Middleware, layered
-from promptstream.providers.base import Dialect, Lister
+from promptstream.middleware.onion import Middleware, introduce, layered
+from promptstream.pricing import Price, Prices, Pricing, Seller, read_prices
+from promptstream.providers.base import Dialect
+from promptstream.queries import Queries
 from promptstream.stream import Stream
 from promptstream.turn import Step, Turn, check_on_error
 from promptstream.values.chunk import Chunk
 from promptstream.values.encoding import encodable
 from promptstream.values.format import Format
 from promptstream.values.message import Message
-from promptstream.values.request import ChatRequest, ModelInfo, ToolSpec
+from promptstream.values.request import ChatRequest, ToolSpec
 from promptstream.values.response import Response
 from promptstream.values.secret import hidden
 from promptstream.values.timing import Timeout
@@ -35,12 +34,12 @@ from promptstream.wire.watch import CancelToken, Watch
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from promptstream.values.account import Credits, Generation
+    from promptstream.progress import Asked
     from promptstream.values.request import Parameters
     from promptstream.wire.transport import Transport
 
 
-class Provider:
+class Provider(Queries):
     """Ask one provider; one object serves many threads. Made by :func:`promptstream.providers.get`.
 
     A context manager: leaving it closes idle connections.
@@ -60,9 +59,11 @@ class Provider:
         verify: False, or the path of a CA bundle; None follows the environment, then certifi's bundle.
         cert: the path of a client certificate, or (certificate, key).
         proxies: scheme → URL; None follows the proxy variables. Loopback is never proxied.
+        prices: what models cost, by their names or patterns such as "gpt-*": Prices, or dicts of their fields, in USD
+            per million tokens. They come before the list of the extra ``cost``, and after what the wire says.
 
     Raises:
-        TypeError, ValueError: a time limit, *retry* or *max_in_flight* is of the wrong type or out of range.
+        TypeError, ValueError: a time limit, *retry*, *max_in_flight* or a price is of the wrong type or out of range.
         ConfigError: *idempotency_header* is no name of a header.
     """
 
@@ -77,8 +78,10 @@ class Provider:
         verify: bool | str | None = None,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
+        prices: Mapping[str, Price | Mapping[str, Any]] | None = None,
     ) -> None:
         self.dialect = dialect
+        self.seller = Seller(dialect.name, getattr(dialect, "base_url", None), read_prices(prices), dialect.free)
         self.timeout = Timeout.of(timeout)
         header = getattr(dialect, "idempotency_header", "") if idempotency_header is None else idempotency_header
         self._key_header = check_key_header(header)
@@ -163,10 +166,14 @@ class Provider:
         tools: Iterable[ToolSpec | Mapping[str, Any]] = (),
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
+        progress: Asked = None,
         extra: Mapping[str, Any] | None = None,
         **parameters: Unpack[Parameters],
     ) -> Response:
         """Give the whole answer; ``streaming=False`` asks for it as one JSON body.
+
+        Args:
+            progress: as :meth:`Stream.result` takes it.
 
         Raises:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
@@ -182,7 +189,7 @@ class Provider:
             parameters=parameters,
             streaming=streaming,
         )
-        return self._stream(request, timeout, cancel, "raise").result()
+        return self._stream(request, timeout, cancel, "raise").result(progress=progress)
 
     def stream_completion(
         self,
@@ -243,65 +250,6 @@ class Provider:
         )
         return self._stream(request, timeout, cancel, "raise").result()
 
-    def models(self) -> list[ModelInfo]:
-        """List the models the provider offers.
-
-        Raises:
-            Unsupported: it cannot list them.
-            StreamError: the list did not come.
-        """
-        if "models" not in self.capabilities or not isinstance(self.dialect, Lister):
-            raise Unsupported(f"{self.name} cannot list its models.")
-        listed: list[ModelInfo] = self._query("models")
-        return listed
-
-    def credits(self) -> Credits:
-        """Tell the account's credit in USD, where the provider does (OpenRouter).
-
-        Raises:
-            Unsupported: it does not.
-            StreamError: the answer did not come.
-        """
-        credit: Credits = self._known("credits")()
-        return credit
-
-    def generation(self, id: str) -> Generation:
-        """Tell what became of one answer, by its ``request_id``, where the provider does (OpenRouter).
-
-        It may be NotFound for a moment after the stream has ended.
-
-        Raises:
-            Unsupported: the provider does not.
-            ConfigError: *id* is not an id.
-            StreamError: the answer did not come.
-        """
-        told: Generation = self._known("generation")(id)
-        return told
-
-    def _known(self, name: str) -> Callable[..., Any]:
-        if name not in self.dialect.queries:
-            raise Unsupported(f"{self.name} has no {name}().")
-        return partial(self._query, name)
-
-    def _query(self, name: str, *args: Any, **options: Any) -> Any:
-        """Make the unary call *name* of the dialect and give what it decodes of the answer."""
-        dialect = self.dialect
-        watch = Watch(self.timeout)
-        watch.start()
-        try:
-            with nullcontext() if self._gate is None else self._gate.place(watch):
-                prepare(dialect, watch)
-                call = getattr(dialect, f"{name}_call")(*args, **options)
-                body = fetch_json(dialect, self._get_transport, self._retries, call, watch)
-            return getattr(dialect, f"decode_{name}")(body)
-        except StreamError as error:
-            from promptstream.wire.secrecy import clear_frames  # brings ssl, which the request has loaded by now
-
-            clear_frames(error)  # one of them holds the body, which may quote a key
-            raise
-        finally:
-            watch.end()
-
     def close(self) -> None:
         """Close idle connections; running streams go on. A closed provider opens new ones when used."""
         transport, self._transport = self._transport, None
@@ -339,15 +287,20 @@ class Provider:
         middleware: Sequence[Middleware] = (),
         reader: Callable[[str], Any] | None = None,
         demanded: bool = False,
+        prices: Prices | None = None,
     ) -> Turn:
         """Make a turn on this provider, for a conversation; *fallback* is asked where it does not answer.
 
         Raises:
             ConfigError: *on_error* is neither "raise" nor "chunk".
         """
-        answer = Answer(self.name, model, Decimal(0) if self.dialect.free else None, reader, demanded)
+        sellers = [each.seller.over(prices) for each in (self, *fallback)]
+        pricing = Pricing(sellers)
+        answer = Answer(self.name, model, sellers[0].untold(model), reader, demanded, pricing)
+        introduce(middleware, (self, *fallback), answer.pricing)
         ask = layered(Route((self, *fallback)).ask if fallback else self.ask, middleware)
-        return Turn(watch, answer, partial(claim, answer), ask, partial(commit, answer), check_on_error(on_error))
+        check_on_error(on_error)
+        return Turn(watch, answer, partial(claim, answer), ask, partial(commit, answer), on_error, not middleware)
 
     def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         """Give the chunks of one request, for a turn.
@@ -386,7 +339,7 @@ class Provider:
             commit=lambda answer, response, outcome: None,
             reader=Format.reader(request.parameters),
         )
-        return Stream(turn)
+        return Stream(turn, request.parameters.get("max_tokens"))
 
 
 def _load_transport() -> type[Transport]:

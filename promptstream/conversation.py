@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from promptstream.answer import Answer, Outcome
-from promptstream.claim import Claim
 from promptstream.errors import ConfigError, StateError
 from promptstream.history import Attachment, next_id, user_message
 from promptstream.ledger import Ledger
-from promptstream.lenses import Lenses
 from promptstream.rounds import Rounds
 from promptstream.settings import Asked, Settings, as_json, gathered
 from promptstream.stream import Stream
 from promptstream.tools.approval import Pending, approved
 from promptstream.tools.result import encode_result
 from promptstream.tools.tool import tool
+from promptstream.upkeep import Upkeep
 from promptstream.values.message import Message, Part, ToolCall
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from promptstream.client import Provider
+    from promptstream.progress import Asked as ProgressAsked
     from promptstream.state.store import Store
     from promptstream.tools.toolbox import Toolbox
     from promptstream.turn import Step
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Said = str | Message | Part | Iterable[str | Part]
 
 
-class Conversation(Lenses):
+class Conversation(Upkeep):
     """Stream turns and keep their history. Made by :func:`promptstream.open` or :func:`promptstream.chat`.
 
     A context manager. One turn runs at a time; ``cancel`` may be called from any thread.
@@ -54,15 +54,9 @@ class Conversation(Lenses):
         *,
         owns: Sequence[Provider | Store] = (),
     ) -> None:
-        super().__init__(ledger)
-        self.provider = provider
-        self.variables: MutableMapping[str, Any] = ChainMap({}, dict(settings.base))
-        """Values for the prompt's variables, over those given to open; used from the next turn on."""
-        self._settings = settings
-        self._toolbox = toolbox
+        super().__init__(provider, settings, ledger, toolbox)
         self._owns = tuple(owns)
         """What closing the conversation closes."""
-        self._claim = Claim()
 
     def stream(
         self,
@@ -116,10 +110,14 @@ class Conversation(Lenses):
         variables: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         cancel: CancelToken | threading.Event | None = None,
+        progress: ProgressAsked = None,
         extra: Mapping[str, Any] | None = None,
         **parameters: Unpack[Parameters],
     ) -> Response:
         """Give the whole answer to *message*; ``streaming=False`` asks for it as one JSON body.
+
+        Args:
+            progress: as :meth:`Stream.result` takes it.
 
         Raises:
             StreamError: the answer is not whole; ``error.response`` is what came of it.
@@ -128,7 +126,7 @@ class Conversation(Lenses):
         """
         options: dict[str, Any] = {"models": models, "variables": variables, "timeout": timeout, "cancel": cancel}
         options |= {"on_error": "raise", "extra": extra, "parameters": parameters, "streaming": streaming}
-        return self._stream(message, attachments, json, **options).result()
+        return self._stream(message, attachments, json, **options).result(progress=progress)
 
     def resume(
         self,
@@ -198,6 +196,7 @@ class Conversation(Lenses):
             loop=settings.loop(self._toolbox, request),
             offers=len(self._toolbox) > 0,
             truncation=settings.truncation,
+            budget=settings.budget,
         )
 
         def claim(answer: Answer) -> Iterator[Step]:
@@ -226,9 +225,10 @@ class Conversation(Lenses):
             middleware=settings.middleware,
             reader=asked.reader,
             demanded=asked.demanded,
+            prices=settings.prices,
         )
         rounds.ask = turn.exchange
-        return Stream(turn)
+        return Stream(turn, request.parameters.get("max_tokens"))
 
     def _said(self, message: Said | None, attachments: Iterable[Attachment], resuming: bool) -> tuple[Message, ...]:
         """Give the turn's new message as a tuple of one, or of none."""
@@ -244,11 +244,6 @@ class Conversation(Lenses):
             self._claim.check()
             if (whatever or self._ledger.pending) and self._claim.running is None:
                 self._ledger.refresh()
-
-    @property
-    def _own(self) -> Mapping[str, Any]:
-        variables = self.variables
-        return variables.maps[0] if isinstance(variables, ChainMap) else variables
 
     # Approvals and tools
 
@@ -292,26 +287,6 @@ class Conversation(Lenses):
             self._claim.settle()
             self._ledger.refresh()
             self._ledger.decide(decision(self._ledger.pending))
-
-    @property
-    def system(self) -> str:
-        """The system prompt as the next turn would send it; raises what rendering it raises."""
-        return self._settings.render(self._settings.provided(), gathered(self._own))
-
-    def undo(self) -> list[Message]:
-        """Take the last turn off the history, from the user's message on, and give its messages.
-
-        Pending calls of it are forgotten.
-        """
-        with self._claim.lock:
-            self._claim.settle()
-            return self._ledger.undo()
-
-    def clear(self) -> None:
-        """Forget the history; variables, metadata, usage and cost stay."""
-        with self._claim.lock:
-            self._claim.settle()
-            self._ledger.clear()
 
     def fork(self) -> Conversation:
         """Give a new conversation that goes on from here by itself, with its own id, on the same provider and store.

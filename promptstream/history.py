@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -173,6 +173,21 @@ def _outlives_a_stop(part: Part) -> bool:
     if isinstance(part, Reasoning):
         return bool(part.metadata)
     return not isinstance(part, Text) or bool(part.text)
+
+
+def common(old: Sequence[Message], new: Sequence[Message]) -> int:
+    """Count the messages that both begin with. The same objects: a history grows, and is rarely changed."""
+    count = 0
+    for one, other in zip(old, new, strict=False):
+        if one is not other:
+            break
+        count += 1
+    return count
+
+
+def same(old: Sequence[Message], new: Sequence[Message]) -> bool:
+    """Tell whether both are the same objects throughout."""
+    return len(old) == len(new) == common(old, new)
 
 
 _id_lock = threading.Lock()

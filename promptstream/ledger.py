@@ -12,8 +12,9 @@ import attrs
 from promptstream import runner
 from promptstream.answer import Answer, Outcome
 from promptstream.errors import ConfigError, ConversationBusy, StateError, StoreCorrupt
-from promptstream.history import marked, partial, tool_message
+from promptstream.history import common, marked, partial, same, tool_message
 from promptstream.tools.approval import Pending
+from promptstream.values.budget import Spent
 from promptstream.values.message import Message, ToolResult
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
@@ -49,11 +50,12 @@ class Ledger:
         self.last: Response | None = None
         self.usage = Usage(0, 0, 0, 0, 0)
         self.cost: Decimal | None = Decimal(0)
+        self._spent = Spent()
         self.summary: Summary | None = None
         self.metadata: dict[str, Any] = {}
         self.lost = False
         """True once a stopped answer that was only here had to give way to what another process wrote."""
-        self._origin = dict(origin or {})
+        self.origin = dict(origin or {})
         """The pack and prompt, or the system prompt, that it was opened on."""
         self.keep_partial = keep_partial
         self._store, self._owns_store = store, owns_store
@@ -135,14 +137,14 @@ class Ledger:
             return False
         if self._saved is None:
             return bool(self.messages)  # what never had a turn leaves no trace
-        return self._saved != self._beside(self.pending) or not _same(self._stored, self.messages)
+        return self._saved != self._beside(self.pending) or not same(self._stored, self.messages)
 
     def _beside(self, pending: Pending) -> tuple[Any, ...]:
         try:
             metadata = json.dumps(self.metadata, sort_keys=True)
         except (TypeError, ValueError, RecursionError) as error:
             raise StateError(f"The conversation's metadata cannot be saved as JSON: {error}") from None
-        return pending, self.usage, self.cost, metadata, self.summary, self._runner
+        return pending, self.usage, self.cost, self._spent, metadata, self.summary, self._runner, dict(self.origin)
 
     def claim(self, messages: Sequence[Message], pending: Pending, *, seconds: float | None = None) -> None:
         """Save *messages* and *pending* as :meth:`write` does, and that this turn has the calls from here on.
@@ -168,15 +170,16 @@ class Ledger:
         """
         if self._store is None:
             return
-        kept, beside = _common(self._stored, messages), self._beside(pending)
+        kept, beside = common(self._stored, messages), self._beside(pending)
         state = {
             "format": FORMAT,
             "pending": pending.to_list(),
             "usage": self.usage.to_dict(),
             "cost": None if self.cost is None else str(self.cost),
+            "spent": self._spent.to_dict(),
             "summary": None if self.summary is None else self.summary.to_dict(),
             "metadata": self.metadata,
-            "origin": self._origin,
+            "origin": self.origin,
             "runner": self._runner,
         }
         self._revision = self._store.save(
@@ -195,6 +198,7 @@ class Ledger:
             pending = Pending.from_list(state["pending"])
             usage = Usage.from_dict(state["usage"])
             cost = None if state["cost"] is None else Decimal(state["cost"])
+            spent = Spent.from_dict(state.get("spent") or Spent().to_dict())
             summary = None if state["summary"] is None else _summary(state["summary"])
             metadata = dict(state["metadata"])
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
@@ -203,7 +207,7 @@ class Ledger:
                 "it was left as it is."
             ) from error
         self.messages, self.pending, self.last = list(kept.messages), pending, None
-        self.usage, self.cost, self.summary, self.metadata = usage, cost, summary, metadata
+        self.usage, self.cost, self._spent, self.summary, self.metadata = usage, cost, spent, summary, metadata
         self._runner = state.get("runner")
         self._revision, self._stored, self._saved = kept.revision, list(kept.messages), self._beside(pending)
         if self._runner is not None and not runner.at_it(self._runner):
@@ -222,19 +226,28 @@ class Ledger:
         starts = [number for number, message in enumerate(self.messages) if message.role == "user"]
         cut = starts[-1] if starts else len(self.messages)
         undone = self.messages[cut:]
-        self._forget(self.messages[:cut])
+        self.replace(self.messages[:cut])
         return undone
 
-    def clear(self) -> None:
-        """Forget every message.
+    def keep(self, id: str, store: Store, *, owns_store: bool) -> None:
+        """Be kept in *store* as *id* from now on, with all there is.
 
         Raises:
-            ConversationBusy, StateError, StoreCorrupt: that cannot be saved; nothing is forgotten.
+            StateError: it is kept already, or something else is as *id*, or it cannot be saved; nothing changed.
         """
-        self.refresh()
-        self._forget([])
+        if self._store is not None or store.revision(id):
+            raise StateError(f"There is a conversation kept as {(self.id if self._store else id)!r:.80} already.")
+        before, self.id, self._store = self.id, id, store
+        try:
+            if self.messages:
+                self.write(self.messages, self.pending)
+        except BaseException:
+            self.id, self._store = before, None
+            raise
+        self._owns_store = owns_store
 
-    def _forget(self, left: list[Message]) -> None:
+    def replace(self, left: list[Message]) -> None:
+        """Have *left* for a history, and nothing that waits; raises as :meth:`undo`."""
         summary = self.summary
         if summary is not None and summary.upto > len(left):
             self.summary = None
@@ -248,9 +261,7 @@ class Ledger:
 
     def fork(self, id: str) -> Ledger:
         """Give another one that begins with the same history."""
-        fork = Ledger(
-            id, messages=self.messages, store=self._store, keep_partial=self.keep_partial, origin=self._origin
-        )
+        fork = Ledger(id, messages=self.messages, store=self._store, keep_partial=self.keep_partial, origin=self.origin)
         fork.last = None if self.last is None else attrs.evolve(self.last, pending=())
         fork.summary, fork.metadata = self.summary, dict(self.metadata)
         return fork
@@ -264,6 +275,12 @@ class Ledger:
         """Close the store, where it was made for this conversation."""
         if self._store is not None and self._owns_store:
             self._store.close()
+
+    @property
+    def spent(self) -> Spent:
+        """What counts against a budget, which earlier turns may not have had."""
+        known, cost = self._spent.usd, self.cost or Decimal(0)
+        return Spent(max(self.usage.total or 0, self._spent.tokens), None if known is None else max(cost, known))
 
     @property
     def stored(self) -> bool:
@@ -312,12 +329,14 @@ class Ledger:
         *,
         ran: bool,
         pending: Pending,
+        spent: Spent,
     ) -> None:
         """Take a turn that ended into the history that it began from, *base*, by the way it ended.
 
         Args:
             ran: a tool has run, or a decision was used up: the finished rounds stay whatever happened.
             pending: what waits from here on, where the turn was whole.
+            spent: what the turn took of the budget, where there is one.
 
         Raises:
             ConversationBusy, StateError, StoreCorrupt: it cannot be saved; it is in memory all the same, but for
@@ -326,6 +345,7 @@ class Ledger:
         self.release()
         came = bool(response.message.parts or answer.messages)
         if came or outcome == "complete" or response.usage:
+            self._spent += spent
             self.usage += response.usage
             self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         if outcome == "cancelled" and not came:
@@ -367,17 +387,3 @@ def _summary(data: Any) -> Summary:
     from promptstream.truncation import Summary
 
     return Summary.from_dict(data)
-
-
-def _common(old: Sequence[Message], new: Sequence[Message]) -> int:
-    """Count the messages that both begin with. The same objects: a history grows, and is rarely changed."""
-    count = 0
-    for one, other in zip(old, new, strict=False):
-        if one is not other:
-            break
-        count += 1
-    return count
-
-
-def _same(old: Sequence[Message], new: Sequence[Message]) -> bool:
-    return len(old) == len(new) == _common(old, new)

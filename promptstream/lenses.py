@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from decimal import Decimal
 from typing import Any
 
 from promptstream.ledger import Ledger
-from promptstream.values.message import Message, ToolCall
+from promptstream.values.message import Message, ToolCall, ToolResult
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
 
@@ -29,9 +29,35 @@ class Lenses:
         return frozenset(held.call.id for held in self._ledger.pending if held.client_side)
 
     @property
+    def interrupted(self) -> tuple[ToolResult, ...]:
+        """Those results of the last round that stand for a tool that was stopped, or whose end nobody knows.
+
+        The model reads in them what became of it.
+        """
+        ledger = self._ledger
+        given = [part for part in ledger.messages[-1].parts if isinstance(part, ToolResult)] if ledger.messages else []
+        given += [held.result for held in ledger.pending if held.result is not None]
+        return tuple(result for result in given if result.error and result.content.startswith("interrupted: "))
+
+    @property
     def resumable(self) -> bool:
         """True where :meth:`resume` can go on: all calls are decided, or the last turn failed between its rounds."""
         return self._ledger.unanswered and not self.pending
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What it was opened on: ``pack`` and ``prompt``, or ``system``."""
+        return dict(self._ledger.origin)
+
+    @property
+    def kept(self) -> bool:
+        """True where a store keeps it."""
+        return self._ledger.stored
+
+    @property
+    def decided(self) -> bool:
+        """True where calls were pending and every one is decided: only :meth:`resume` goes on from there."""
+        return bool(self._ledger.pending) and not self.pending
 
     @property
     def id(self) -> str:
@@ -62,3 +88,8 @@ class Lenses:
     def messages(self) -> list[Message]:
         """A copy of the history, without the system prompt."""
         return list(self._ledger.messages)
+
+    def _repr_html_(self) -> str:
+        from promptstream.values import display
+
+        return display.of_conversation(repr(self), self.messages, last=self.last, usage=self.usage, cost=self.cost)

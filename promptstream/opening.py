@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from promptstream.capabilities import check_capabilities
 from promptstream.client import Provider
@@ -14,20 +11,23 @@ from promptstream.conversation import Conversation
 from promptstream.errors import ConfigError, StateError
 from promptstream.history import next_id, read_messages
 from promptstream.ledger import Ledger
-from promptstream.middleware.onion import Middleware, check_layers
+from promptstream.middleware.onion import Middleware
+from promptstream.pricing import Price
 from promptstream.providers.registry import resolve
-from promptstream.settings import Settings, Sources, check_callable, combined, split_schema, split_variables
+from promptstream.settings import Given, Settings, Sources, combined, split_schema, split_variables
 from promptstream.tools.toolbox import Toolbox
 from promptstream.truncation import Strategy, Truncation
-from promptstream.turn import check_on_error
+from promptstream.upkeep import renderer
+from promptstream.values.budget import Budget
 from promptstream.values.message import Message
 from promptstream.values.policy import ToolPolicy
-from promptstream.values.request import check_models, check_parameters, merge_parameters
+from promptstream.values.request import check_models, merge_parameters
 from promptstream.values.secret import Secret
 from promptstream.values.timing import Timeout
 
 if TYPE_CHECKING:
     import os
+    from decimal import Decimal
 
     from typing_extensions import Unpack
 
@@ -58,7 +58,8 @@ def open(
     timeout: Timeout | float | None = None,
     retry: Retry | None = None,
     fallback: Iterable[str | Provider] = (),
-    budget: int | None = None,
+    budget: Budget | Decimal | float | str | None = None,
+    prices: Mapping[str, Price | Mapping[str, Any]] | None = None,
     truncate: str | Strategy | Truncation | None = None,
     keep_partial: bool = True,
     on_error: str = "raise",
@@ -87,7 +88,11 @@ def open(
         timeout: a Timeout, or seconds in total for each turn.
         fallback: names of providers, or Providers, asked in turn, each with its own model, where the one before
             it fails before its first chunk; ``response.warnings`` says why.
-        budget: tokens that a request's prompt may take, estimated.
+        budget: what the conversation may spend, in all its turns: tokens (an int), or USD (a Decimal, a float or
+            "$0.50"); once it is spent, no further request is sent. With *truncate*, an int is the tokens that the
+            prompt of one request may take, estimated. A Budget says each of them.
+        prices: what models cost, by their names or patterns such as "gpt-*": a Price, or a dict of its fields, in USD
+            per million tokens; they come before those of the provider and of the extra ``cost``.
         truncate: what is done with a history over *budget*: "fail" (the default), "sliding", "summarize", a
             function of messages and tokens that gives the messages to send, or a Truncation, which has a budget and
             may count by a tokenizer. The history itself stays whole.
@@ -112,7 +117,9 @@ def open(
     wanted = loaded.provider
     if provider is None and base_url is None and wanted is not None:
         provider, model = wanted.name, model or wanted.model
-    turns = _Turns(variables, timeout, on_error, extra, tool_policy, approve, middleware, budget, truncate, parameters)
+    turns = Given(
+        variables, timeout, on_error, extra, tool_policy, approve, middleware, budget, prices, truncate, parameters
+    )
     with _Making(provider, model, models, fallback, {"api_key": api_key, "base_url": base_url, "retry": retry}) as made:
         chosen = chosen.for_model(made.model)
         settings = made.settings(turns, chosen.render, chosen)
@@ -141,7 +148,8 @@ def chat(
     timeout: Timeout | float | None = None,
     retry: Retry | None = None,
     fallback: Iterable[str | Provider] = (),
-    budget: int | None = None,
+    budget: Budget | Decimal | float | str | None = None,
+    prices: Mapping[str, Price | Mapping[str, Any]] | None = None,
     truncate: str | Strategy | Truncation | None = None,
     keep_partial: bool = True,
     on_error: str = "raise",
@@ -159,10 +167,12 @@ def chat(
     api_key = Secret.of(api_key)
     if not isinstance(system, str):
         raise ConfigError(f"system={system!r:.80}: give the system prompt as a string.")
-    turns = _Turns(variables, timeout, on_error, extra, tool_policy, approve, middleware, budget, truncate, parameters)
+    turns = Given(
+        variables, timeout, on_error, extra, tool_policy, approve, middleware, budget, prices, truncate, parameters
+    )
     history = read_messages(messages, needed=False)
     with _Making(provider, model, models, fallback, {"api_key": api_key, "base_url": base_url, "retry": retry}) as made:
-        settings = made.settings(turns, _renderer(system, variables is not None))
+        settings = made.settings(turns, renderer(system, templated=variables is not None))
         toolbox = Toolbox(tools)
         ledger = made.ledger(store, conversation_id, keep_partial, {"system": system}, history)
         return Conversation(made.provider, settings, ledger, toolbox, owns=made.owns)
@@ -211,42 +221,6 @@ def resume(
     return open(origin["pack"] if pack is None else pack, prompt or origin.get("prompt"), **options)
 
 
-@attrs.frozen(eq=False)
-class _Turns:
-    """Hold what was given for the turns, checked before a provider is made."""
-
-    variables: Any
-    timeout: Any
-    on_error: Any = attrs.field(converter=check_on_error)
-    extra: Any
-    tool_policy: Any
-    approve: Any
-    middleware: Any = attrs.field(converter=check_layers)
-    budget: Any
-    truncate: Any
-    parameters: Any
-
-    def __attrs_post_init__(self) -> None:
-        check_callable("approve", self.approve)
-        check_parameters(split_schema(self.parameters)[0])
-        _ = self.truncation
-
-    @property
-    def truncation(self) -> Truncation | None:
-        """What fits a history into the budget, if there is one.
-
-        Raises:
-            ConfigError, TypeError: the strategy is none, or there is no budget for it.
-        """
-        if isinstance(self.truncate, Truncation):
-            return self.truncate
-        if self.budget is not None:
-            return Truncation(self.budget, self.truncate or "fail")
-        if self.truncate is not None:
-            raise ConfigError(f"truncate={self.truncate!r:.40} needs budget=, the tokens a prompt may take.")
-        return None
-
-
 class _Making:
     """Make the parts of a conversation, and close those that were made where that fails."""
 
@@ -278,7 +252,7 @@ class _Making:
         """The model that is asked."""
         return self.provider.asked_model(self._model, self._models)
 
-    def settings(self, turns: _Turns, render: Callable[..., str], prompt: Prompt | None = None) -> Settings:
+    def settings(self, turns: Given, render: Callable[..., str], prompt: Prompt | None = None) -> Settings:
         """Give what every turn goes by; a pack's *prompt* says what is not given."""
         base, providers = split_variables(turns.variables)
         parameters, form = split_schema(turns.parameters)
@@ -287,7 +261,7 @@ class _Making:
             from promptstream.middleware import guard
 
             layers = (guard(*prompt.validators), *layers)
-        return Settings(
+        settings = Settings(
             render=render,
             base=base,
             providers=providers,
@@ -303,9 +277,16 @@ class _Making:
             approve=turns.approve,
             middleware=layers,
             truncation=turns.truncation,
+            budget=turns.budget,
+            prices=turns.prices,
             media=None if prompt is None else prompt.media,
             unenforced=() if prompt is None else prompt.unenforced,
         )
+        for provider, model in ((self.provider, self.model), *((each, each.model) for each in self._fallback)):
+            settings.check_priced(provider, model)
+        for model in self._models:
+            settings.check_priced(self.provider, model)
+        return settings
 
     def ledger(
         self,
@@ -364,12 +345,3 @@ def _others(fallback: Iterable[str | Provider], options: Mapping[str, Any], owns
         if owned:
             owns.append(made)
     return others
-
-
-def _renderer(system: str, templated: bool) -> Callable[..., str]:
-    if not templated:
-        return lambda *layers: system
-    from promptstream.packs.template import Template
-
-    template = Template.parse(system, {})
-    return lambda *layers: template.render(ChainMap(*map(dict, reversed(layers))))

@@ -11,9 +11,11 @@ from promptstream.answer import Answer, Outcome
 from promptstream.errors import StateError, ToolError
 from promptstream.history import answered, tool_message
 from promptstream.ledger import Ledger
+from promptstream.spending import Spending
 from promptstream.tools.approval import Held, Pending
 from promptstream.tools.loop import Job, Loop, results, unfinished
 from promptstream.turn import Step
+from promptstream.values.budget import Budget
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.message import Message, ToolCall, ToolResult
 from promptstream.values.request import ChatRequest
@@ -48,12 +50,17 @@ class Rounds:
     offers: bool = False
     """True where there are tools: else a call is the caller's own affair."""
     truncation: Truncation | None = None
+    budget: Budget = attrs.field(factory=Budget)
     ask: Callable[[ChatRequest, Watch], Iterator[Chunk]] | None = None
     """What answers a request for a summary: as the turn's own are answered, middleware and all."""
     _base: list[Message] = attrs.field(init=False, factory=list)
     """The history that the turn adds to."""
+    _spending: Spending = attrs.field(init=False)
     _pending: Pending = attrs.field(init=False, factory=Pending)
     """What waits once the turn is over."""
+
+    def __attrs_post_init__(self) -> None:
+        self._spending = Spending(self.budget)
 
     def steps(self, answer: Answer, resuming: bool) -> Iterator[Step]:
         """Give the turn's steps; the conversation is claimed by then.
@@ -64,6 +71,7 @@ class Rounds:
             PromptStreamError: the store cannot be read or written, or the prompt not be rendered.
         """
         self.ledger.refresh()
+        self._spending.before = self.ledger.spent
         if self.ledger.last is None:
             answer.warnings += self.unenforced
         if self.ledger.lost:
@@ -86,12 +94,13 @@ class Rounds:
             self._base = [*self.ledger.messages, *self.said]
         pauses = 0
         begun: Message | None = None
+        self._spending.check(answer)
         while True:
             yield self._asked(answer, system, begun)
             message = answer.message
             if answer.paused and pauses < MAX_PAUSES - 1:
                 pauses, begun = pauses + 1, attrs.evolve(message, finish_reason=None)
-                answer.next_round()
+                self._go_on(answer)
                 continue
             pauses, begun = 0, None
             if not self.offers or not message.tool_calls or answer.finish_reason in _VOIDED:
@@ -100,7 +109,12 @@ class Rounds:
             if self._pending:
                 answer.pending = self._pending.waiting
                 return
-            answer.next_round()
+            self._go_on(answer)
+
+    def _go_on(self, answer: Answer) -> None:
+        answer.price()
+        self._spending.check(answer)
+        answer.next_round()
 
     def _asked(self, answer: Answer, system: Message | None, begun: Message | None) -> ChatRequest:
         """Give the request of the next round; *begun* is the message that the provider paused in."""
@@ -112,7 +126,9 @@ class Rounds:
             messages = self._fitted(answer, system, messages)
         if answer.messages:  # a tool has been called by now, as was required
             request = attrs.evolve(request, parameters=_free(request.parameters))
-        return attrs.evolve(request, messages=(*([system] if system else ()), *messages), round=answer.rounds)
+        request = attrs.evolve(request, messages=(*([system] if system else ()), *messages), round=answer.rounds)
+        self._spending.asked(request)
+        return request
 
     def _fitted(self, answer: Answer, system: Message | None, messages: list[Message]) -> list[Message]:
         assert self.truncation is not None
@@ -188,7 +204,8 @@ class Rounds:
 
     def commit(self, answer: Answer, response: Response, outcome: Outcome) -> None:
         """Put what came of the turn into the ledger."""
-        self.ledger.commit(self._base, answer, response, outcome, ran=self.loop.ran, pending=self._pending)
+        spent = self._spending.spent(answer)
+        self.ledger.commit(self._base, answer, response, outcome, ran=self.loop.ran, pending=self._pending, spent=spent)
 
 
 def _free(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

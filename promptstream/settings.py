@@ -11,11 +11,16 @@ import attrs
 from promptstream.asking import check_choice
 from promptstream.capabilities import check_supported
 from promptstream.errors import ConfigError, ToolError
+from promptstream.middleware.onion import check_layers
+from promptstream.pricing import Prices, read_prices
 from promptstream.tools.loop import Loop
+from promptstream.truncation import Truncation
+from promptstream.turn import check_on_error
+from promptstream.values.budget import Budget
 from promptstream.values.format import Format, read_json
 from promptstream.values.message import Message
 from promptstream.values.policy import ToolPolicy
-from promptstream.values.request import ChatRequest, check_models, merge_parameters
+from promptstream.values.request import ChatRequest, check_models, check_parameters, merge_parameters
 from promptstream.values.timing import Timeout
 
 if TYPE_CHECKING:
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from promptstream.packs.media import MediaLimits
     from promptstream.tools.loop import Approve
     from promptstream.tools.toolbox import Toolbox
-    from promptstream.truncation import Truncation
 
 Source = Callable[[], Mapping[str, Any]]
 Sources = Mapping[str, Any] | Source | Iterable[Mapping[str, Any] | Source]
@@ -53,6 +57,8 @@ class Settings:
     approve: Approve | None = None
     middleware: tuple[Middleware, ...] = ()
     truncation: Truncation | None = None
+    budget: Budget = attrs.field(factory=Budget)
+    prices: Prices = attrs.field(factory=dict)
     media: MediaLimits | None = None
     unenforced: tuple[str, ...] = ()
     """Rules of the pack that cannot be enforced; the first turn's warnings say so."""
@@ -93,6 +99,15 @@ class Settings:
             check_supported(provider.dialect, request)
         return request
 
+    def check_priced(self, provider: Provider, model: str) -> None:
+        """Make sure that what *model* costs can be held to a budget in USD, where there is one.
+
+        Raises:
+            ConfigError: its price is not known, and the provider does not tell what an answer cost.
+        """
+        if self.budget.usd is not None and not getattr(provider.dialect, "tells_cost", False):
+            provider.seller.over(self.prices).check(model)
+
     def media_applied(self, said: tuple[Message, ...]) -> tuple[Message, ...]:
         """Give *said* with what the pack says of images that say nothing themselves."""
         media = self.media
@@ -116,6 +131,53 @@ class Settings:
             VariableInvalid: a provider of variables fails.
         """
         return gathered(self.base, *self.providers)
+
+
+@attrs.frozen(eq=False)
+class Given:
+    """Hold what was given for the turns, checked before a provider is made."""
+
+    variables: Any
+    timeout: Any
+    on_error: Any = attrs.field(converter=check_on_error)
+    extra: Any
+    tool_policy: Any
+    approve: Any
+    middleware: Any = attrs.field(converter=check_layers)
+    given_budget: Any
+    prices: Any = attrs.field(converter=read_prices)
+    truncate: Any
+    parameters: Any
+
+    def __attrs_post_init__(self) -> None:
+        check_callable("approve", self.approve)
+        check_parameters(split_schema(self.parameters)[0])
+        _ = self.truncation
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent.
+
+        Raises:
+            TypeError, ValueError: it is no budget.
+        """
+        return Budget.of(self.given_budget, prompt=isinstance(self.truncate, str) or callable(self.truncate))
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """What fits a history into the budget, if there is one.
+
+        Raises:
+            ConfigError, TypeError: the strategy is none, or there is no budget for it.
+        """
+        if isinstance(self.truncate, Truncation):
+            return self.truncate
+        prompt = self.budget.prompt
+        if prompt is not None:
+            return Truncation(prompt, self.truncate or "fail")
+        if self.truncate is not None:
+            raise ConfigError(f"truncate={self.truncate!r:.40} needs budget=, the tokens a prompt may take.")
+        return None
 
 
 def gathered(*sources: Mapping[str, Any] | Source) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptstream.buffered import BufferedStream
 from promptstream.errors import Cancelled, PromptStreamError, StateError
@@ -14,6 +14,9 @@ from promptstream.turn import Turn, run
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
+
+if TYPE_CHECKING:
+    from promptstream.progress import Asked
 
 
 class Stream(Iterable[Chunk]):
@@ -24,8 +27,9 @@ class Stream(Iterable[Chunk]):
     :meth:`buffered` reads it in a thread of its own.
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, max_tokens: int | None = None) -> None:
         self._turn = turn
+        self._max_tokens = max_tokens
         self._loop: weakref.ref[Generator[Chunk, None, None]] | None = None
         self._lent = False
         """True once a thread of :meth:`buffered` reads it."""
@@ -86,14 +90,19 @@ class Stream(Iterable[Chunk]):
         """
         return self._turn.answer.partial()
 
-    def result(self) -> Response:
+    def result(self, *, progress: Asked = None) -> Response:
         """Read what is left and give the whole answer; never sends again.
+
+        Args:
+            progress: True for a bar, or a function that is given a :class:`~promptstream.progress.Progress` now and
+                then; what it raises is raised here, and hangs up.
 
         Raises:
             PromptStreamError: the answer is not whole, also with ``on_error="chunk"``.
+            TypeError, ConfigError: *progress* is neither, or the extra ``cli`` is missing that draws a bar.
         """
         try:
-            for _ in self:
+            for _ in self if progress is None else self._watched(progress):
                 pass
         except ValueError as error:
             if "already executing" not in str(error):
@@ -101,6 +110,25 @@ class Stream(Iterable[Chunk]):
             raise StateError("Another thread is iterating over this stream.") from None
         self._turn.raise_ending()
         return self.response
+
+    def _watched(self, progress: Asked) -> Iterator[Chunk]:
+        from promptstream.bars import watcher_for
+        from promptstream.progress import watched
+
+        try:
+            watcher = watcher_for(progress)
+        except BaseException:
+            self.close()  # nothing is sent then, on purpose
+            raise
+        if watcher is None:
+            yield from self
+            return
+        chunks = iter(self)
+        try:
+            yield from watched(chunks, watcher, lambda: self.usage, self._max_tokens)
+        finally:
+            if not getattr(chunks, "gi_running", True):  # not in another thread, whose loop it is then
+                self.close()
 
     def iter_text(self) -> Iterator[str]:
         """Yield the text alone, as it comes.
@@ -113,6 +141,15 @@ class Stream(Iterable[Chunk]):
     def iter_events(self) -> Iterator[dict[str, Any]]:
         """Yield each chunk as a JSON-safe dict; an error is the last event instead of an exception."""
         return _events(self._turn, None if self._turn.over else iter(self))
+
+    def when_drained(self, fn: Callable[[], object]) -> None:
+        """Call *fn* whenever all that has come of the answer is handed out, before the thread that iterates waits.
+
+        So a consumer may put off what costs less for several chunks at once. It is not called where the answer does
+        not come from a server, or through middleware, which may take its time.
+        """
+        if self._turn.direct:
+            self._turn.watch.drained = fn
 
     def buffered(self, size: int = 10) -> BufferedStream:
         """Read the stream in a thread of its own, up to *size* chunks ahead of whoever takes them. Sends at once.
@@ -166,6 +203,11 @@ class Stream(Iterable[Chunk]):
         else:
             state = "not started" if turn.answer.started is None else "running"
         return f"<Stream {state}, {len(self.text)} characters>"
+
+    def _repr_html_(self) -> str:
+        from promptstream.values import display
+
+        return display.of_stream(repr(self), self.response, self._turn.over)
 
     def __del__(self) -> None:
         turn = getattr(self, "_turn", None)

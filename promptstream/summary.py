@@ -52,7 +52,8 @@ def summarise(
         streaming=True,
         round=0,
     )
-    notes = Answer(answer.provider, request.model, Decimal(0) if answer.cost == 0 else None)
+    free = Decimal(0) if answer.cost == 0 else None
+    notes = Answer(answer.provider, request.model, free, pricing=answer.pricing)
     for chunk in ask(asked, watch):
         watch.check()
         watch.heard = watch.events
@@ -62,7 +63,9 @@ def summarise(
             notes.add(chunk)
     if not notes.finished:
         raise Truncated("The summary of earlier messages was cut.", phase="body")
+    notes.price()
     answer.spend(notes.usage, notes.cost)
+    answer.warnings += notes.warnings
     if not (text := notes.text.strip()):
         raise ProtocolError("The model was asked for a summary of earlier messages and gave none.", phase="body")
     return text

@@ -59,6 +59,8 @@ class Turn:
     commit: Callable[[Response, Outcome], None]
     """Put the answer where it belongs, and let the conversation go."""
     on_error: str = "raise"
+    direct: bool = False
+    """True where nothing stands between the provider and the loop that may take its time."""
     response: Response | None = None
     """The answer, once the turn ended."""
     error: PromptStreamError | None = None

@@ -16,7 +16,7 @@ _VARIABLES = (
     *("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY"),
     *("DASHSCOPE_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OPENROUTER_BASE_URL", "DASHSCOPE_BASE_URL"),
     *("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "OLLAMA_HOST", "OLLAMA_API_KEY", "NETRC", "PROMPTSTREAM_API_KEY"),
-    *("DASHSCOPE_HTTP_BASE_URL", "PROMPTSTREAM_STORE"),
+    *("DASHSCOPE_HTTP_BASE_URL", "PROMPTSTREAM_STORE", "PROMPTSTREAM_PROVIDER", "PROMPTSTREAM_MODEL"),
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
@@ -33,6 +33,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide keys, addresses, proxies and certificates of the machine that runs the tests."""
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PROMPTSTREAM_CONFIG", os.devnull)
 
 
 @pytest.fixture(scope="session")

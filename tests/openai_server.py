@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import sys
@@ -26,6 +27,7 @@ def basic(more: dict[str, str]) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "PYTHONUTF8": "1",
         "PYTHONWARNINGS": "always::ResourceWarning",
+        "PROMPTSTREAM_CONFIG": os.devnull,
         "SYSTEMROOT": "C:\\Windows",
         **more,
     }

@@ -89,7 +89,7 @@ def test_the_extras_are_these_and_all_has_all(config):
     for name, package in single.items():
         assert [line.partition(">")[0] for line in lines(extras[name])] == [package]
     (own,) = [line for line in lines(extras["test"]) if line.startswith("promptstream-sdk[")]
-    assert USED <= set(own.partition("[")[2].rstrip("]").split(","))
+    assert set(own.partition("[")[2].rstrip("]").split(",")) >= USED
 
 
 def test_the_command_is_the_one_of_the_command_line(config):
@@ -117,8 +117,10 @@ def test_the_built_metadata_says_so(built):
     assert lines((info / "entry_points.txt").read_text()) == [
         "[console_scripts]",
         "promptstream = promptstream.cli:main",
+        "[pytest11]",
+        "promptstream = pytest_promptstream",
     ]
-    assert (info / "top_level.txt").read_text().split() == ["promptstream"]
+    assert (info / "top_level.txt").read_text().split() == ["promptstream", "pytest_promptstream"]
     requires = (info / "requires.txt").read_text()
     assert [line.partition(">")[0] for line in lines(requires.partition("[")[0])] == [
         *("requests", "urllib3", "sseclient-py", "attrs"),
@@ -130,6 +132,8 @@ def test_the_built_package_has_every_module_and_the_typing_marker_and_nothing_el
     """No room is forgotten, no test or example slips in."""
     package = Path(promptstream.__file__).parent
     here = {path.relative_to(package.parent) for path in package.rglob("*.py")} | {Path("promptstream/py.typed")}
+    here.add(Path("pytest_promptstream.py"))
+    here |= {path.relative_to(package.parent) for path in (package / "web" / "page").iterdir()}
     there = {path.relative_to(built / "lib") for path in (built / "lib").rglob("*") if path.is_file()}
     assert there == here
 

@@ -237,3 +237,10 @@ def test_a_call_in_a_script_comes_as_a_wire_would_give_it():
     assert (text.text, done.finish_reason) == ("Hm. ", "tool_calls")
     assert made == Chunk(ChunkType.TOOL_CALL, tool_call=ToolCall("1", "add", {"a": "é"}, '{"a": "é"}'))
     assert scripted.send("b").tool_calls == (ToolCall("2", "add", None, "{", "cut"),)
+
+
+def test_a_usage_in_a_script_is_what_the_provider_tells():
+    """Tests of figures, prices and budgets need no more than that; the turn ends as without it."""
+    provider = promptstream.providers.Scripted([["Hello", promptstream.Usage(10, 5)]])
+    response = provider.send("Hi")
+    assert (response.text, response.usage, response.finish_reason) == ("Hello", promptstream.Usage(10, 5), "stop")

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from promptstream.middleware.check import Check
     from promptstream.middleware.guard import guard
     from promptstream.middleware.log import logging
+    from promptstream.middleware.recorder import Recorder
     from promptstream.middleware.redact import redact
     from promptstream.middleware.telemetry import telemetry
 
-__all__ = ["CallNext", "Check", "Middleware", "finish", "guard", "logging", "redact", "telemetry"]
+__all__ = ["CallNext", "Check", "Middleware", "Recorder", "finish", "guard", "logging", "redact", "telemetry"]
 
 _READY = {"Check": "check", "guard": "guard", "logging": "log", "redact": "redact", "telemetry": "telemetry"}
+_READY |= {"Recorder": "recorder"}
 """The ready-made ones, and the modules they are loaded from when they are first asked for."""
 
 

@@ -31,7 +31,7 @@ CallNext = Callable[[ChatRequest], Iterator[Chunk]]
 Middleware = Callable[[ChatRequest, CallNext], Iterator[Chunk]]
 Ask = Callable[[ChatRequest, "Watch"], Iterator[Chunk]]
 _TEXT = ChunkType.TEXT
-_MAKERS = ("guard", "logging", "redact", "telemetry")
+_MAKERS = ("Recorder", "guard", "logging", "redact", "telemetry")
 
 
 def check_layers(layers: Any) -> tuple[Middleware, ...]:
@@ -74,6 +74,15 @@ def layered(ask: Ask, layers: Sequence[Middleware]) -> Ask:
     if not around:
         return ask
     return lambda request, watch: _Onion(ask, around, watch).answer(request)
+
+
+def introduce(layers: Sequence[Middleware], providers: Sequence[Any], pricing: Any) -> None:
+    """Tell the layers that want to know, by a method ``meet``, which providers are asked and what prices them."""
+    for layer in layers:
+        meet = getattr(layer, "meet", None)
+        if meet is not None:
+            for provider in providers:
+                meet(provider, pricing)
 
 
 @attrs.define(eq=False)

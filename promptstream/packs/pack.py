@@ -156,6 +156,12 @@ class Pack:
         waiting = () if bound is None else self.client_side(bound)
         return [*self.findings, *(Finding(step("$.tools", name), what) for name in waiting)]
 
+    def _repr_html_(self) -> str:
+        from promptstream.values import display
+
+        rows = [(p.name, p.system_template, [v.name for v in p.variables], p.tool_names) for p in self.prompts.values()]
+        return display.of_pack(repr(self), rows, len(self.findings))
+
     def client_side(self, bound: Iterable[str] = ()) -> tuple[str, ...]:
         """Give the declared tools that are none of *bound*: a call of one ends the stream, and waits for ``submit``.
 

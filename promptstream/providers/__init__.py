@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from promptstream.providers.registry import Choice, choose, get, names, register
@@ -20,6 +21,7 @@ __all__ = [
     "OpenAI",
     "OpenRouter",
     "Qwen",
+    "Replay",
     "Scripted",
     "choose",
     "get",
@@ -74,3 +76,11 @@ def Local(**options: Any) -> Provider:  # noqa: N802
 def Scripted(script: Any = (), **options: Any) -> Provider:  # noqa: N802
     """Make a Provider that plays *script*, a list of turns; ``.requests`` records what it was asked."""
     return get("scripted", script, **options)
+
+
+def Replay(path: str | PathLike[str], **options: Any) -> Provider:  # noqa: N802
+    """Make a Provider that plays the recording at *path*; takes ``speed``, ``match``, ``redact`` and ``model``.
+
+    ``.requests`` records what it was asked, ``.unplayed`` counts what of the recording is left.
+    """
+    return get("replay", path, **options)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from promptstream.providers.base import Dialect
 
 ENTRY_POINTS = "promptstream.providers"
-_WIRE = ("timeout", "retry", "max_in_flight", "idempotency_header", "verify", "cert", "proxies")
+_WIRE = ("timeout", "retry", "max_in_flight", "idempotency_header", "verify", "cert", "proxies", "prices")
 
 
 @attrs.frozen(eq=False)
@@ -116,6 +116,7 @@ BUILT_IN: dict[str, Entry] = {
     ),
     "local": Entry(f"{_DIALECTS}.local.dialect:LocalDialect", notes="a small real model on this machine"),
     "scripted": Entry(f"{_DIALECTS}.scripted:ScriptedDialect", notes="plays a script, for tests"),
+    "replay": Entry(f"{_DIALECTS}.replay:ReplayDialect", notes="plays a recording, for tests"),
 }
 """In the order in which they are chosen by the keys at hand."""
 _registered: dict[str, Callable[..., Dialect]] = {}
@@ -139,7 +140,8 @@ def get(name: str, /, *args: Any, **options: Any) -> Provider:
     """Make a Provider.
 
     Args:
-        name: openai, anthropic, gemini, openrouter, ollama, qwen, compatible, local, scripted, or a registered name.
+        name: openai, anthropic, gemini, openrouter, ollama, qwen, compatible, local, scripted, replay, or a registered
+            name.
         options: ``api_key``, ``model``, ``base_url``, ``headers``, ``allow_plaintext`` (send a key over ``http://``
             to another machine all the same), ``api`` (openai, compatible: "responses", qwen: "native"); what the
             provider takes besides; and what :class:`promptstream.Provider` takes: ``timeout``, ``retry``,
@@ -208,7 +210,7 @@ def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambd
         MissingKey: nothing is configured; the text lists what could be.
         ConfigError: the key's vendor has another base URL in the environment than its own host.
     """
-    if model and (owner := _owner(model)) is not None:
+    if model and (owner := owner_of(model)) is not None:
         return _kept_at_home(owner, f"the model {model} is {owner}'s")
     for name, entry in BUILT_IN.items():
         for key in entry.keys:
@@ -231,7 +233,7 @@ def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambd
     )
 
 
-def _owner(model: str) -> str | None:
+def owner_of(model: str) -> str | None:
     """Give the provider whose *model* it unmistakably is."""
     for name, entry in BUILT_IN.items():
         if entry.models and re.match(entry.models, model, re.IGNORECASE):
@@ -259,7 +261,7 @@ def _unnamed(given: dict[str, Any], model: str | None) -> str:
     if "base_url" in given:
         given.setdefault("api_key", "")  # a key from the environment goes only where its provider is named
         return "compatible"
-    if "api_key" in given and (model is None or _owner(model) is None):
+    if "api_key" in given and (model is None or owner_of(model) is None):
         raise ConfigError("api_key= does not say whose key it is; name its provider, such as provider='openai'.")
     return choose(model).name
 

@@ -17,20 +17,21 @@ from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import ToolCall
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.secret import Secret
+from promptstream.values.usage import Usage
 from promptstream.wire.watch import Watch
 from promptstream.wire.watchdog import FOREVER
 
 LONGEST_DELAY = 86_400
-Step = str | float | int | Chunk | ToolCall | BaseException
+Step = str | float | int | Chunk | ToolCall | Usage | BaseException
 
 
 class ScriptedDialect(Dialect):
     """Play a list of turns in order, and record the requests.
 
     A turn is a string, or a list of steps: strings, ToolCalls and Chunks are handed out, numbers are delays in
-    seconds, exceptions are raised. A turn without a Finish of its own ends with reason "stop", or
-    "tool_calls" where it called a tool. Timeouts and cancels hold as on a wire; nothing is tried
-    again. When all turns are played, the next request is a ConfigError.
+    seconds, exceptions are raised, a Usage is what the provider tells of its tokens. A turn without a Finish of its
+    own ends with reason "stop", or "tool_calls" where it called a tool. Timeouts and cancels hold as on a wire; nothing
+    is tried again. When all turns are played, the next request is a ConfigError.
     """
 
     name = "scripted"
@@ -52,10 +53,10 @@ class ScriptedDialect(Dialect):
         for number, turn in enumerate(self._turns):
             for step in turn:
                 delay = isinstance(step, (int, float)) and not isinstance(step, bool) and 0 <= step < LONGEST_DELAY
-                if not (delay or isinstance(step, (str, Chunk, BaseException))):
+                if not (delay or isinstance(step, (str, Chunk, Usage, BaseException))):
                     raise ConfigError(
                         f"Turn {number} of the script holds {step!r:.60}; "
-                        "a step is a string, a ToolCall, a Chunk, a delay in seconds or an exception."
+                        "a step is a string, a ToolCall, a Chunk, a delay in seconds, a Usage or an exception."
                     )
 
     def play(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
@@ -78,6 +79,8 @@ class ScriptedDialect(Dialect):
             watch.events += 1
             if isinstance(step, str):
                 yield Chunk(ChunkType.TEXT, step, model=self.model)
+            elif isinstance(step, Usage):
+                yield Finish(usage_seen=step, model=self.model)
             else:
                 ended = ended or isinstance(step, Finish)
                 called = called or step.type is ChunkType.TOOL_CALL

@@ -29,6 +29,11 @@ class _Row:
     created: float
     updated: float
 
+    @property
+    def size(self) -> int:
+        """Characters in it."""
+        return sum(map(len, self.messages)) + len(self.state)
+
 
 class MemoryStore:
     """Keep conversations in memory: for tests, and for those that need not outlive the process.
@@ -36,7 +41,9 @@ class MemoryStore:
     May be used from any thread. It forgets everything when it is closed; a forked child has a copy of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None, characters: int | None = None) -> None:
+        """Keep at most *most* conversations, and *characters* of them; those saved longest ago are forgotten."""
+        self._most, self._characters, self._size = most, characters, 0
         self._rows: dict[str, _Row] = {}
         self._gone: dict[str, int] = {}
         self._closed = False
@@ -84,6 +91,8 @@ class MemoryStore:
             now = time.time()
             self._rows.pop(id, None)  # the one saved last stands last
             self._rows[id] = _Row(new, (*before[:kept], *texts), whole, metadata, row.created if row else now, now)
+            self._size += self._rows[id].size - (row.size if row else 0)
+            self._forget()
             return new
 
     def list(self, *, limit: int = 1000) -> list[Entry]:
@@ -104,6 +113,7 @@ class MemoryStore:
             row = self._row(id)
             if row is not None:
                 self._gone[id] = row.revision
+                self._size -= row.size
                 del self._rows[id]
             return row is not None
 
@@ -113,6 +123,15 @@ class MemoryStore:
             self._closed = True
             self._rows.clear()
             self._gone.clear()
+            self._size = 0
+
+    def _forget(self) -> None:
+        """Make room; the one saved last stays, however large it is."""
+        while len(self._rows) > 1 and (
+            (self._most is not None and len(self._rows) > self._most)
+            or (self._characters is not None and self._size > self._characters)
+        ):
+            self._size -= self._rows.pop(next(iter(self._rows))).size
 
     def _row(self, id: str) -> _Row | None:
         record.check_id(id)

@@ -9,14 +9,11 @@ from typing import Any
 import attrs
 
 from promptstream.values.message import Message, ToolCall, part_from_dict, part_to_dict
+from promptstream.values.money import dollars
 from promptstream.values.timing import Timing
 from promptstream.values.usage import Usage
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "refusal", "cancelled", "other")
-
-
-def _money(cost: Decimal | None) -> str:
-    return "unknown" if cost is None else f"${cost:.4f}"
 
 
 def _seconds(value: float | None) -> str:
@@ -71,11 +68,16 @@ class Response:
     def __str__(self) -> str:
         return self.text
 
+    def _repr_html_(self) -> str:
+        from promptstream.values import display
+
+        return display.of_response(self)
+
     def summary(self) -> str:
         """Tell cost, time to the first text, total time and tokens in one line; unknowns say so."""
         usage = self.usage
         line = (
-            f"Cost: {_money(self.cost)} | First text: {_seconds(self.timing.first)} | "
+            f"Cost: {dollars(self.cost)} | First text: {_seconds(self.timing.first)} | "
             f"Total: {_seconds(self.timing.total)} | Tokens: {_count(usage.total)} "
             f"({_count(usage.input)} in, {_count(usage.output)} out)"
         )

@@ -100,17 +100,17 @@ class Secret(str):
         Of 8 characters or fewer it is the whole, standing by itself; a toy of up to 3 letters stays.
         """
         shown, at = [], 0
-        for begin, end in self._found(text):
+        for begin, end in self.places(text):
             shown += [text[at:begin], MASK]
             at = end
         return "".join([*shown, text[at:]]) if shown else text
 
     def found_in(self, text: str) -> bool:
         """Tell whether *text* shows the secret, or a part of it."""
-        return bool(self._found(text))
+        return bool(self.places(text))
 
-    def _found(self, text: str) -> Spans:
-        """Give where *text* shows the secret, in order and apart."""
+    def places(self, text: str) -> Spans:
+        """Give where *text* shows the secret, each place by its begin and end, in order and apart."""
         if self._runs is None:
             self._runs = _runs((plain(self), *map(plain, self.also)))
         if not self._runs:

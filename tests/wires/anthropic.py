@@ -215,7 +215,7 @@ class AnthropicWire(Wire):
             demand(form["type"] == "json_schema", f"output_config.format is {form!r:.60}")
             asked.parameters["format"] = form["schema"]
         known = {"model", "messages", "system", "stream", "stop_sequences", "tools", "tool_choice", "thinking"}
-        known |= {"output_config", "metadata", *_NAMES}
+        known |= {"output_config", "metadata", "cache_control", *_NAMES}
         demand(set(body) <= known, f"Extra inputs are not permitted: {sorted(set(body) - known)}")
 
 

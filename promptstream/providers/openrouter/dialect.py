@@ -30,6 +30,7 @@ class OpenRouterDialect(OpenAIDialect):
         }
     )
     queries = frozenset({"credits", "generation"})
+    tells_cost = True
     default_model: ClassVar[str] = "openrouter/auto"
     default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
     url_variable: ClassVar[str] = "OPENROUTER_BASE_URL"
