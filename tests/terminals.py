@@ -16,6 +16,8 @@ import pytest
 from openai_server import PATIENCE, OpenAIServer
 
 PROGRAM = [sys.executable, "-m", "promptstream"]
+PROMPT = "/help for commands"
+"""What a chat shows where nothing is typed yet; its label is drawn again with every key."""
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
 
 
@@ -64,7 +66,7 @@ def terminal(
     person, program = os.openpty()
     try:
         options = {"stdin": program, "stdout": program, "stderr": program, **options}
-        options["env"] = server.environment(TERM="xterm", **(environment or {}))
+        options["env"] = server.environment(**{"TERM": "xterm", "PROMPTSTREAM_HISTORY": "", **(environment or {})})
         with started(server, *arguments, **options) as child:
             os.close(program)
             program = -1

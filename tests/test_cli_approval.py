@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai_server import PATIENCE, OpenAIServer, calling
-from terminals import POSIX, interrupt, read_until, started, terminal
+from terminals import POSIX, PROMPT, interrupt, read_until, started, terminal
 from test_cli import run
 
 from promptstream.cli.asking import clipped, told
@@ -324,17 +324,17 @@ def test_a_person_is_asked_for_the_result_of_a_packs_tool(pack: str) -> None:
         OpenAIServer(calling(WEATHER, text="I look."), "Mild.", calling(WEATHER), "Pity.") as server,
         terminal(server, "chat", pack) as (child, person),
     ):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
         seen = read_until(person, 'result for get_weather(city="Oslo"): ')
         assert "Assistant: I look.\r\n" in seen
         assert "→" not in seen
         os.write(person, "12 °C\n".encode())
-        assert "Assistant: Mild.\r\n" in read_until(person, "You: ")
+        assert "Assistant: Mild.\r\n" in read_until(person, PROMPT)
         os.write(person, b"again\n")
         read_until(person, 'result for get_weather(city="Oslo"): ')
         os.write(person, b"\n")
-        read_until(person, "Pity.\r\n\r\nYou: ")
+        assert "Assistant: Pity.\r\n\r\n" in read_until(person, PROMPT)
         os.write(person, b"quit\n")
         assert child.wait(PATIENCE) == 0
     assert results(server.requests[1]) == ["12 °C"]
@@ -415,18 +415,18 @@ def test_ctrl_c_at_a_question_loses_nothing(tools: str) -> None:
         OpenAIServer(calling(DELETE, second), "Done.", "Yes.") as server,
         terminal(server, "chat", "--tools", tools) as (child, person),
     ):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
         read_until(person, 'path="x")? [y]es / [n]o / [e]dit: ')
         os.write(person, b"y\n")
         read_until(person, 'path="y")? [y]es / [n]o / [e]dit: ')
-        seen = interrupt(child, person, "You: ")
+        seen = interrupt(child, person, PROMPT)
         assert 'not decided: delete_file(path="y"); you are asked again' in seen
         os.write(person, b"go on\n")
         seen = read_until(person, "[e]dit: ")
         assert 'path="x"' not in seen
         os.write(person, b"y\n")
-        assert "Assistant: Done." in (seen := read_until(person, "You: "))
+        assert "Assistant: Done." in (seen := read_until(person, PROMPT))
         assert "Assistant: Yes." in seen
         os.write(person, b"\x04")
         assert child.wait(PATIENCE) == 0
@@ -465,7 +465,7 @@ def test_a_program_killed_at_the_question_goes_on_elsewhere(tools: str, store: s
     with OpenAIServer(calling(DELETE), "Done.") as server:
         arguments = ["chat", "--tools", tools]
         with terminal(server, *arguments, "--save", "t", environment=environment(store)) as (child, person):
-            read_until(person, "You: ")
+            read_until(person, PROMPT)
             os.write(person, b"hi\n")
             read_until(person, "[e]dit: ")
             child.send_signal(signal.SIGKILL)
@@ -473,7 +473,7 @@ def test_a_program_killed_at_the_question_goes_on_elsewhere(tools: str, store: s
         with terminal(server, *arguments, "--resume", "t", environment=environment(store)) as (child, person):
             assert "You: " not in read_until(person, 'run delete_file(path="x")? [y]es / [n]o / [e]dit: ')
             os.write(person, b"y\n")
-            assert "Assistant: Done." in read_until(person, "You: ")
+            assert "Assistant: Done." in read_until(person, PROMPT)
             os.write(person, b"quit\n")
             assert child.wait(PATIENCE) == 0
     assert ran(tools) == "x False\n"
@@ -497,15 +497,15 @@ def test_ctrl_c_while_a_tool_runs_stops_the_answer_and_runs_it_once(tmp_path: Pa
             person,
         ),
     ):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
         read_until(person, "[e]dit: ")
         os.write(person, b"y\n")
         read_until(person, "running")
         child.send_signal(signal.SIGINT)
-        assert "[stopped]" in read_until(person, "You: ")
+        assert "[stopped]" in read_until(person, PROMPT)
         os.write(person, b"go on\n")
-        assert "Fine." in read_until(person, "You: ")
+        assert "Fine." in read_until(person, PROMPT)
         os.write(person, b"quit\n")
         assert child.wait(PATIENCE) == 0
     assert log.read_text() == "ran "

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 from openai_server import PATIENCE, Answer, OpenAIServer
-from terminals import POSIX, PROGRAM, read_until, started, terminal
+from terminals import POSIX, PROGRAM, PROMPT, read_until, started, terminal
 
 pytestmark = POSIX
 
@@ -187,11 +187,11 @@ def test_a_message_is_not_waited_for_at_a_terminal() -> None:
 def test_a_chat_at_a_terminal_prompts_and_leaves_on_ctrl_d() -> None:
     """The person sees both labels, and leaves with exit code 0."""
     with OpenAIServer("Hello.", "Yes.") as server, terminal(server, "chat") as (child, person):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
-        assert "Assistant: Hello.\r\n" in read_until(person, "You: ")
+        assert "Assistant: Hello.\r\n" in read_until(person, PROMPT)
         os.write(person, b"\nreally?\n")
-        assert "Assistant: Yes.\r\n" in read_until(person, "Yes.\r\n\r\nYou: ")
+        assert "Assistant: Yes.\r\n\r\n" in read_until(person, PROMPT)
         os.write(person, b"\x04")
         assert child.wait(PATIENCE) == 0
     assert [len(request["messages"]) for request in server.requests] == [1, 3]
@@ -201,14 +201,14 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat() -> None:
     """What had come of the stopped answer stays in the history of the next turn."""
     answers = (["The first half", threading.Event()], "Fine.")
     with OpenAIServer(*answers) as server, terminal(server, "chat") as (child, person):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
         read_until(person, "The first half")
         child.send_signal(signal.SIGINT)
-        assert "[stopped]" in read_until(person, "You: ")
+        assert "[stopped]" in read_until(person, PROMPT)
         assert server.hung_up.wait(PATIENCE)
         os.write(person, b"go on\n")
-        assert "Assistant: Fine." in read_until(person, "You: ")
+        assert "Assistant: Fine." in read_until(person, PROMPT)
         os.write(person, b"quit\n")
         assert child.wait(PATIENCE) == 0
     said = [message["content"] for message in server.requests[1]["messages"]]
@@ -218,7 +218,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat() -> None:
 def test_ctrl_c_at_the_prompt_leaves_the_chat() -> None:
     """It ends without a traceback, with 130."""
     with OpenAIServer("x") as server, terminal(server, "chat") as (child, person):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         # Python misses a signal between its last look and the system call that waits for a key.
         for _ in range(40):
             child.send_signal(signal.SIGINT)
@@ -233,11 +233,11 @@ def test_an_error_at_a_terminal_keeps_the_chat() -> None:
     """A turn that fails is told, and the next one is asked as if it had not been."""
     answers = (Answer("No.", status=400), "Yes.")
     with OpenAIServer(*answers) as server, terminal(server, "chat") as (child, person):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
-        assert "Error: openai says: No" in read_until(person, "You: ")
+        assert "Error: openai says: No" in read_until(person, PROMPT)
         os.write(person, b"again\n")
-        assert "Assistant: Yes." in read_until(person, "You: ")
+        assert "Assistant: Yes." in read_until(person, PROMPT)
         os.write(person, b"exit\n")
         assert child.wait(PATIENCE) == 0
     assert [message["content"] for message in server.requests[1]["messages"]] == ["again"]
@@ -246,9 +246,9 @@ def test_an_error_at_a_terminal_keeps_the_chat() -> None:
 def test_a_chat_into_a_file_keeps_the_labels_out_of_it() -> None:
     """Where only the answers are piped on, the prompt shows on the terminal alone."""
     with OpenAIServer("Hello.") as server, terminal(server, "chat", stdout=subprocess.PIPE) as (child, person):
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"hi\n")
-        read_until(person, "You: ")
+        read_until(person, PROMPT)
         os.write(person, b"quit\n")
         assert child.stdout is not None
         assert child.stdout.read() == b"Hello.\n"

@@ -10,7 +10,7 @@ MISSING = "The command line needs the extra 'cli': pip install 'promptstream-sdk
 
 def main() -> int:
     """Run the command line and leave the program with its exit code."""
-    if not (find_spec("click") and find_spec("rich")):
+    if not all(map(find_spec, ("click", "rich", "tomlkit"))):
         print(MISSING, file=sys.stderr)
         return 1
     try:

@@ -11,7 +11,7 @@ import click
 
 from promptstream.cli.render import write_event
 from promptstream.cli.terminal import prepare, tell
-from promptstream.errors import ApprovalPending, MissingVariable, PromptStreamError
+from promptstream.errors import ApprovalPending, MissingKey, MissingVariable, PromptStreamError
 
 FAILED = 1
 BROKEN_OFF = 3
@@ -19,6 +19,13 @@ WAITING = 4
 INTERRUPTED = 130
 NO_READER = 141
 
+_SPELLED_HERE = (
+    ("give api_key=… or set", "keep one by promptstream config set-key, or set"),
+    ("name one with provider=… and api_key=…", "keep a key by promptstream config set-key PROVIDER"),
+    ("point base_url=… at a server", "point --base-url at a server"),
+    ("(provider='ollama', model=…)", "(-p ollama)"),
+)
+"""How errors of missing keys name what can be given, and what that is on the command line."""
 _ROOT = re.compile(r"[.\[]")
 
 EXIT_CODES = """\b
@@ -48,7 +55,12 @@ def report(error: PromptStreamError, *, events: bool) -> None:
 
 
 def _told(error: PromptStreamError) -> str:
-    """Give the text of *error*; where variables are missing, with the options that give them."""
+    """Give the text of *error*; where variables or a key are missing, with what gives them on the command line."""
+    if isinstance(error, MissingKey):
+        told = str(error)
+        for ours, here in _SPELLED_HERE:
+            told = told.replace(ours, here)
+        return told
     text, give, _ = str(error).rpartition(" Give variables={")
     if not isinstance(error, MissingVariable) or not give:
         return str(error)

@@ -12,8 +12,10 @@ import click
 
 from promptstream.cli import keeping
 from promptstream.cli.asking import Person, clipped
+from promptstream.cli.completion import of_kept
 from promptstream.cli.endings import exiting
 from promptstream.cli.sanitise import clean
+from promptstream.cli.sections import Group
 from promptstream.cli.terminal import is_terminal, readable, tell, write
 from promptstream.errors import ConfigError
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _PIPED_WIDTH = 200
 
 
-@click.group()
+@click.group(cls=Group)
 def history() -> None:
     """List, show, export and delete kept conversations.
 
@@ -41,14 +43,19 @@ def _name(context: click.Context, argument: click.Parameter, given: str) -> str:
     return readable(given)
 
 
-_NAMED = click.argument("name", callback=_name)
+_NAMED = click.argument("name", callback=_name, shell_complete=of_kept)
 
 
 @history.command("list")
 @click.option("-n", "--limit", default=1000, type=click.IntRange(1), help="How many at most.", show_default=True)
 @click.option("--json", "lines", is_flag=True, help="Print one JSON object a line instead of the table.")
 def show_list(limit: int, lines: bool) -> None:
-    """List the kept conversations, the one saved last first."""
+    """List the kept conversations, the one saved last first.
+
+    \b
+    Example:
+      promptstream history list -n 10
+    """
     with exiting():
         with keeping.reading() as store:
             entries = [] if store is None else store.list(limit=limit)
@@ -64,7 +71,12 @@ def show_list(limit: int, lines: bool) -> None:
 @_NAMED
 @click.option("--json", "lines", is_flag=True, help="Print one message a line as JSON instead.")
 def show(name: str, lines: bool) -> None:
-    """Show what was said in the conversation called NAME, with the calls of tools and their results."""
+    """Show what was said in the conversation called NAME, with the calls of tools and their results.
+
+    \b
+    Example:
+      promptstream history show oslo
+    """
     from promptstream.cli.transcript import as_lines, one_line
 
     with exiting():
@@ -86,7 +98,12 @@ def show(name: str, lines: bool) -> None:
 )
 @click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write into FILE instead of standard output.")
 def export(name: str, form: str, output: str | None) -> None:
-    """Write the conversation called NAME as JSON, whole, or as Markdown, to be read."""
+    """Write the conversation called NAME as JSON, whole, or as Markdown, to be read.
+
+    \b
+    Example:
+      promptstream history export oslo --format markdown -o oslo.md
+    """
     from promptstream.cli.transcript import as_json, as_markdown
 
     with exiting():
@@ -105,7 +122,12 @@ def export(name: str, form: str, output: str | None) -> None:
 @_NAMED
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 def delete(name: str, yes: bool) -> None:
-    """Delete the conversation called NAME, once you have said yes."""
+    """Delete the conversation called NAME, once you have said yes.
+
+    \b
+    Example:
+      promptstream history delete oslo
+    """
     with exiting():
         kept = keeping.find(name)
         if not yes and not _sure(

@@ -10,31 +10,43 @@ import attrs
 
 from promptstream.cli import keeping
 from promptstream.cli.asking import Person
+from promptstream.cli.choosing import ambient_place, chosen
+from promptstream.cli.configured import parameters_of
 from promptstream.cli.flags import Flags
+from promptstream.cli.place import Place
 from promptstream.cli.talk import Talk
 from promptstream.cli.terminal import tell
 from promptstream.cli.toolfile import load_tools
 from promptstream.conversation import Conversation
 from promptstream.errors import ConfigError, StreamError
+from promptstream.middleware.recorder import Recorder
 from promptstream.opening import chat as open_chat
 from promptstream.opening import open as open_pack
 from promptstream.opening import resume as open_kept
 from promptstream.packs.pack import Pack, Prompt, load
-from promptstream.providers.registry import Choice, choose, get
+from promptstream.providers.registry import Choice
 from promptstream.tools.tool import Tool, tool
 from promptstream.values.hosts import is_loopback
-from promptstream.values.timing import Timeout
+from promptstream.values.message import Part
 from promptstream.wire.retry import Retry
 
 
 def open_talk(
-    flags: Flags, *, pack: str | None = None, prompt: str | None = None, system: str = "", lasting: bool = False
+    flags: Flags,
+    *,
+    pack: str | None = None,
+    prompt: str | None = None,
+    system: str | None = None,
+    parts: Sequence[Part] = (),
+    lasting: bool = False,
 ) -> Talk:
     """Open a conversation, on a pack's prompt or without one, ready for its first turn, or go on with a kept one.
 
     Tells which provider was chosen and why; fetches the embedded model's weights on first use.
 
     Args:
+        system: the system prompt; None is that of the environment or the config file, where there is no pack.
+        parts: what goes with the first message.
         lasting: a person who leaves a question is asked again later.
 
     Raises:
@@ -43,12 +55,40 @@ def open_talk(
     """
     person = Person.present(events=flags.events)
     tools = _asked_about(load_tools(flags.tools), flags, person)
+    if flags.talkative and tools:
+        tell(f"Tools: {', '.join(each.name for each in tools)}", dim=True)
     if flags.resume is None:
-        conv = _opened(flags, tools, pack, prompt, system)
+        conv = _opened(flags, tools, pack, prompt, flags.ambient.get("system", "") if system is None else system)
     else:
         conv = _resumed(flags, flags.resume, tools, pack, prompt)
     lasting = lasting and person is not None
-    return Talk(conv, flags, person, frozenset(each.name for each in tools), lasting=lasting)
+    return Talk(conv, flags, person, frozenset(each.name for each in tools), lasting=lasting, parts=parts)
+
+
+def relay_options(
+    flags: Flags, *, pack: str | None, prompt: str | None, system: str | None
+) -> tuple[Pack | None, dict[str, Any]]:
+    """Give the pack and the options that a relay is made with: it opens conversations as :func:`open_talk` does one.
+
+    Each call of a tool waits for the client's word, unless --yes was given.
+
+    Raises:
+        PromptStreamError: as :func:`open_talk`.
+    """
+    loaded = None if pack is None else load(pack)
+    place = _place(flags, loaded)
+    choice = chosen(place)
+    options = _settings(flags, place, choice, loaded, prompt)
+    options["tools"] = [tool(each, approval=not flags.yes) for each in load_tools(flags.tools)]
+    options["variables"] = flags.variables or None
+    if loaded is None:
+        options["system"] = flags.ambient.get("system", "") if system is None else system
+    else:
+        _doubt(flags.variables, loaded.prompt(prompt))
+    tell(f"{choice.name} · {place.model or choice.model or 'its default model'} ({choice.reason})", dim=True)
+    if choice.name == "local":
+        _fetch_weights()
+    return loaded, options
 
 
 def _asked_about(tools: Sequence[Tool], flags: Flags, person: Person | None) -> list[Tool]:
@@ -64,13 +104,14 @@ def _opened(flags: Flags, tools: Sequence[Tool], pack: str | None, prompt: str |
     if flags.save is not None:
         keeping.check_free(flags.save)
         settings |= {"store": keeping.place(), "conversation_id": flags.save}
-    choice = _chosen(flags, loaded)
-    settings |= _settings(flags, choice)
+    place = _place(flags, loaded)
+    choice = chosen(place)
+    settings |= _settings(flags, place, choice, loaded, prompt)
     if loaded is None:
         conv = open_chat(system, variables=flags.variables or None, **settings)
     else:
         conv = open_pack(loaded, prompt, variables=flags.variables, **settings)
-    return _ready(conv, flags, choice, None if loaded is None else loaded.prompt(prompt))
+    return _ready(conv, flags, place, choice, None if loaded is None else loaded.prompt(prompt))
 
 
 def _resumed(flags: Flags, name: str, tools: Sequence[Tool], pack: str | None, prompt: str | None) -> Conversation:
@@ -81,19 +122,27 @@ def _resumed(flags: Flags, name: str, tools: Sequence[Tool], pack: str | None, p
     loaded = None if file is None else load(file)
     prompt = prompt or (origin.get("prompt") if pack is None else None)
     before = keeping.Setup.of(kept.state.get("metadata"))
-    variables = {**before.variables, **flags.variables}
-    if flags.base_url is None and flags.provider in (None, before.provider):
-        flags = attrs.evolve(
-            flags, provider=before.provider, base_url=before.base_url, model=flags.model or before.model
-        )
-        _check_address(before)
-    flags = attrs.evolve(flags, variables=variables)
-    choice = _chosen(flags, loaded)
-    if before.provider and flags.provider == before.provider:
-        choice = attrs.evolve(choice, reason="as before")
-    settings: dict[str, Any] = {"tools": tools, "variables": variables or None, **_settings(flags, choice)}
+    flags = attrs.evolve(flags, variables={**before.variables, **flags.variables})
+    place = flags.place
+    if before.provider or before.base_url:
+        place = Place(before.provider, before.base_url, before.model, "before").under(place)
+        if before.base_url and flags.base_url is None and place.base_url == before.base_url:
+            _check_address(before)
+    else:
+        place = _place(flags, loaded)
+    choice = chosen(place)
+    settings = {"tools": tools, "variables": flags.variables or None}
+    settings |= _settings(flags, place, choice, loaded, prompt)
     conv = open_kept(name, loaded, prompt, store=keeping.place(), **settings)
-    return _ready(conv, flags, choice, None if loaded is None else loaded.prompt(prompt))
+    return _ready(conv, flags, place, choice, None if loaded is None else loaded.prompt(prompt))
+
+
+def _place(flags: Flags, pack: Pack | None) -> Place:
+    """Give whom to ask: by the flags, else the pack, else the environment, else the config file."""
+    place = ambient_place(flags.config)
+    if pack is not None and pack.provider is not None:
+        place = place.under(Place(pack.provider.name, None, pack.provider.model, "the pack"))
+    return place.under(flags.place)
 
 
 def _check_address(before: keeping.Setup) -> None:
@@ -107,17 +156,27 @@ def _check_address(before: keeping.Setup) -> None:
             )
 
 
-def _settings(flags: Flags, choice: Choice) -> dict[str, Any]:
+def _settings(flags: Flags, place: Place, choice: Choice, pack: Pack | None, prompt: str | None) -> dict[str, Any]:
+    parameters = parameters_of(flags.ambient)
+    if pack is not None:  # what a pack says is meant for its prompt, and counts more than what is meant for all
+        settled = pack.prompt(prompt)
+        said = {*settled.parameters}.union(*(each.parameters for each in settled.overrides.values()))
+        parameters = {name: value for name, value in parameters.items() if name not in said}
     return {
-        "provider": flags.provider or ("ollama" if choice.model else None),
-        "model": flags.model or choice.model,
-        "base_url": flags.base_url,
+        "provider": place.provider or ("ollama" if choice.model else None),
+        "model": place.model or choice.model,
+        "base_url": place.base_url,
         "timeout": flags.timeout,
+        "budget": flags.budget,
+        "middleware": () if flags.record is None else (Recorder(flags.record),),
+        "prices": flags.config.prices,
         "retry": Retry(on_retry=_tell_retry if flags.talkative else None),
+        **parameters,
+        **flags.parameters,
     }
 
 
-def _ready(conv: Conversation, flags: Flags, choice: Choice, prompt: Prompt | None) -> Conversation:
+def _ready(conv: Conversation, flags: Flags, place: Place, choice: Choice, prompt: Prompt | None) -> Conversation:
     """Give *conv* once its first turn can be taken; it is closed where that fails."""
     try:
         if prompt is not None:
@@ -127,39 +186,13 @@ def _ready(conv: Conversation, flags: Flags, choice: Choice, prompt: Prompt | No
             tell(f"{conv.provider.name} · {conv.provider.model or 'its own model'} ({choice.reason})", dim=True)
         if conv.provider.name == "local":
             _fetch_weights()
-        if flags.kept is not None:
-            named = None if flags.base_url and not flags.provider else choice.name
-            setup = keeping.Setup(named, conv.provider.model or None, flags.base_url, flags.variables)
-            conv.metadata["cli"] = setup.to_dict()
+        named = None if place.base_url and not place.provider else choice.name
+        setup = keeping.Setup(named, conv.provider.model or None, place.base_url, flags.variables)
+        conv.metadata["cli"] = setup.to_dict()
     except BaseException:
         conv.close()
         raise
     return conv
-
-
-def _chosen(flags: Flags, pack: Pack | None) -> Choice:
-    if flags.provider:
-        found = newest_ollama_model() if flags.provider == "ollama" and not flags.model else None
-        return Choice(flags.provider, "named by --provider", found)
-    if flags.base_url:
-        return Choice("compatible", "--base-url is given")
-    wanted = pack.provider if pack is not None else None
-    if wanted is not None and wanted.name:
-        return Choice(wanted.name, "named by the pack")
-    return choose(flags.model or (wanted.model if wanted is not None else None), ollama=newest_ollama_model)
-
-
-def newest_ollama_model() -> str | None:
-    """Give the newest model of an Ollama that answers on this machine, or None."""
-    try:
-        with get("ollama", timeout=Timeout(connect=0.3, total=1), retry=Retry(attempts=1)) as ollama:
-            dialect: Any = ollama.dialect
-            if not is_loopback(urlsplit(dialect.base_url).hostname or ""):
-                return None
-            models = ollama.models()
-    except (ConfigError, StreamError):  # none that could answer, or none that does
-        return None
-    return models[0].id if models else None
 
 
 def _doubt(variables: Mapping[str, str], prompt: Prompt) -> None:

@@ -6,9 +6,11 @@ import os
 import sys
 from typing import Any
 
-from promptstream.cli.opening import newest_ollama_model
+from promptstream.cli.choosing import ambient_place, chosen
+from promptstream.cli.configured import Config, load
 from promptstream.cli.terminal import is_terminal, write
-from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS, Entry, choose, names
+from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS, Entry, names
+from promptstream.values.secret import plain
 
 _HIDDEN = ("scripted", "replay")
 """For tests: the command line has no way to give them a script."""
@@ -25,6 +27,7 @@ def show_providers() -> None:
     from rich.table import Table
     from rich.text import Text
 
+    config = load()
     on_terminal = is_terminal(sys.stdout)
     columns = ("Provider", "Streaming", "Key", "Default model", "Notes")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
@@ -32,7 +35,7 @@ def show_providers() -> None:
         if name not in _HIDDEN:
             dialect: Any = entry.dialect()
             streaming = f"yes, {dialect.framing.upper()}"
-            row = (name, streaming, _key(entry), dialect.default_model or "-", _notes(name, entry))
+            row = (name, streaming, _key(entry, config), dialect.default_model or "-", _notes(name, entry))
             table.add_row(*map(Text, row))
     for name in _foreign():
         table.add_row(Text(name), "", "", "", "from another package")
@@ -40,12 +43,17 @@ def show_providers() -> None:
     with console.capture() as capture:
         console.print(table)
     write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
-    choice = choose(ollama=newest_ollama_model)
+    choice = chosen(ambient_place(config))
     write(f"\nWithout --provider: {choice.name} ({choice.reason})\n")
 
 
-def _key(entry: Entry) -> str:
-    return ", ".join(f"{key}: {'set' if os.environ.get(key) else 'not set'}" for key in entry.keys) or "not needed"
+def _key(entry: Entry, config: Config) -> str:
+    told = []
+    for variable in entry.keys:
+        key, kept = os.environ.get(variable), config.keys.get(variable)
+        in_file = key is not None and kept is not None and plain(kept) == key
+        told.append(f"{variable}: {'in the config file' if in_file else 'set' if key else 'not set'}")
+    return ", ".join(told) or "not needed"
 
 
 def _notes(name: str, entry: Entry) -> str:

@@ -12,6 +12,7 @@ import click
 
 from promptstream.cli.endings import exiting
 from promptstream.cli.sanitise import clean
+from promptstream.cli.sections import Group
 from promptstream.cli.terminal import is_terminal, write
 from promptstream.errors import PackError
 
@@ -24,9 +25,15 @@ _LONGEST = 300
 _ANSWERED = "answered with submit() unless bound in code"
 
 
-@click.group("pack")
+@click.group("pack", cls=Group)
 def packs() -> None:
-    """Check pack files, and show what is in them."""
+    """Check pack files, and show what is in them.
+
+    \b
+    Examples:
+      promptstream pack check weather.pack.json
+      promptstream pack show weather.pack.json
+    """
 
 
 @packs.command()
@@ -37,6 +44,10 @@ def check(files: tuple[str, ...], strict: bool) -> None:
 
     A line is FILE, a JSON path and what is wrong there. The exit code is 0 where every pack can be used, and 1 where
     one cannot.
+
+    \b
+    Example:
+      promptstream pack check --strict prompts/*.json
     """
     with exiting():
         found = bad = 0
@@ -53,7 +64,12 @@ def check(files: tuple[str, ...], strict: bool) -> None:
 @packs.command()
 @click.argument("file", type=click.Path())
 def show(file: str) -> None:
-    """Show the prompts, their templates, variables and tools of FILE; - is standard input."""
+    """Show the prompts, their templates, variables and tools of FILE; - is standard input.
+
+    \b
+    Example:
+      promptstream pack show weather.pack.json | less
+    """
     from promptstream.packs.pack import load
 
     with exiting():

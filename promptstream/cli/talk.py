@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from collections.abc import Sequence
 
 import attrs
 import click
@@ -12,10 +14,11 @@ from promptstream.cli.endings import INTERRUPTED, WAITING
 from promptstream.cli.flags import Flags
 from promptstream.cli.keeping import title
 from promptstream.cli.render import ToolLines, show_events, show_text, tell_ending
-from promptstream.cli.terminal import tell
+from promptstream.cli.terminal import is_terminal, tell
 from promptstream.conversation import Conversation
 from promptstream.errors import ApprovalPending, PromptStreamError
 from promptstream.stream import Stream
+from promptstream.values.message import Message, Part
 
 
 class Undecided(click.exceptions.Exit):
@@ -34,12 +37,14 @@ class Talk:
     """The names of the tools with code here."""
     lasting: bool = False
     """True where a call that is left undecided is asked about again, as in a chat at a terminal."""
+    parts: Sequence[Part] = ()
+    """What goes with the next message: images, documents, texts."""
     _lines: ToolLines = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._lines = ToolLines(asks=self.person is not None and not self.flags.yes)
 
-    def answer(self, message: str | None, label: str = "") -> None:
+    def answer(self, message: str | Message | None, label: str = "") -> None:
         """Stream the answer to *message*, or go on from where it was left, until no call of a tool waits.
 
         Raises:
@@ -53,15 +58,17 @@ class Talk:
             self._decide()
             stream = conv.resume()
         else:
+            said = [message, *self.parts] if self.parts and isinstance(message, str) else message
             try:
-                stream = conv.stream(message)
+                stream = conv.stream(said)
             except ApprovalPending:  # calls that an earlier turn left
                 self._decide()
                 self._show(conv.resume(), label)
                 self._settle(label)
-                stream = conv.stream(message)
+                stream = conv.stream(said)
+            self.parts = ()
             if self.flags.kept is not None and not conv.messages:
-                conv.metadata["title"] = title(message)
+                conv.metadata["title"] = title(message if isinstance(message, str) else message.text)
         self._show(stream, label)
         self._settle(label)
 
@@ -71,15 +78,18 @@ class Talk:
             self._show(self.conv.resume(), label)
 
     def _show(self, stream: Stream, label: str) -> None:
+        flags = self.flags
         try:
-            if self.flags.events:
+            if flags.events:
                 show_events(stream)
             else:
-                show_text(stream, self._lines, label)
-        except (PromptStreamError, KeyboardInterrupt):
-            tell_ending(stream.response, stats=self.flags.stats)
+                show_text(stream, self._lines, label, plain=flags.plain, reasoning_view=flags.reasoning_view)
+        except (PromptStreamError, KeyboardInterrupt) as error:
+            tell_ending(stream.response, stats=flags.stats, line=flags.stats_line)
+            if isinstance(error, KeyboardInterrupt) and not self.lasting and is_terminal(sys.stderr):
+                tell("[stopped]", dim=True)
             raise
-        tell_ending(stream.response, stats=self.flags.stats)
+        tell_ending(stream.response, stats=flags.stats, line=flags.stats_line)
 
     def _decide(self) -> None:
         """Have every pending call decided; what is decided is kept at once."""

@@ -6,10 +6,14 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 import click
 
 from promptstream.cli.sanitise import clean
+
+_FIXED = ("", "dumb", "unknown") if os.name == "posix" else ("dumb", "unknown")
+"""Kinds of terminal that nothing can be drawn on; Windows names none."""
 
 
 def prepare() -> None:
@@ -31,6 +35,22 @@ def readable(argument: str) -> str:
 def is_terminal(stream: object) -> bool:
     """Tell whether *stream*, which is None where the shell closed it, is a terminal."""
     return isinstance(stream, io.TextIOBase) and not stream.closed and stream.isatty()
+
+
+def is_steerable(stream: object) -> bool:
+    """Tell whether *stream* is a terminal that the cursor can be moved on, and that shows every character."""
+    if not is_terminal(stream) or os.environ.get("TERM", "") in _FIXED:
+        return False
+    return str(getattr(stream, "encoding", "")).lower().replace("-", "") == "utf8"
+
+
+def window(stream: TextIO) -> tuple[int, int]:
+    """Give the columns and rows of a terminal; 80 and 24 where it does not tell."""
+    try:
+        columns, rows = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        columns, rows = 0, 0
+    return columns or 80, rows or 24
 
 
 def read_line(prompt: str, *, editing: bool, prefill: str = "") -> str:
@@ -68,14 +88,14 @@ def _edited(prompt: str, prefill: str) -> str:
         readline.set_startup_hook()
 
 
-def write(text: str) -> None:
-    """Write *text* to standard output at once, as it is.
+def write(text: str, out: TextIO | None = None) -> None:
+    """Write *text* to *out*, or else to standard output, at once, as it is.
 
     Raises:
         BrokenPipeError: its reader is gone.
         click.ClickException: it cannot be written to.
     """
-    out = sys.stdout
+    out = sys.stdout if out is None else out
     if not text or out is None:
         return
     try:
@@ -97,9 +117,21 @@ def _discard_stdout() -> None:
         os.close(nowhere)
 
 
-def tell(text: str, *, dim: bool = False) -> None:
-    """Write a line to standard error, without control characters; a reader that is gone is no error."""
+def styled() -> bool:
+    """Tell whether what stands on a terminal may be styled (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in _FIXED[-2:]
+
+
+def tell(text: str, *, dim: bool = False, end: str = "\n", notable: bool = False) -> None:
+    """Write a line to standard error, without control characters; a reader that is gone is no error.
+
+    Args:
+        dim: it is a remark in passing.
+        end: what it ends with.
+        notable: it says that something is not as it might be taken for.
+    """
     line = clean(text)
-    plain = not dim or bool(os.environ.get("NO_COLOR"))
     with suppress(OSError):
-        click.echo(line if plain else click.style(line, dim=True), err=True)
+        if (dim or notable) and styled():
+            line = click.style(line, dim=dim or None, fg="yellow" if notable else None)
+        click.echo(line + end, err=True, nl=False)

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 
@@ -21,11 +22,25 @@ def load_tools(files: Iterable[str]) -> list[Tool]:
     """
     tools: list[Tool] = []
     for path in dict.fromkeys(Path(file).expanduser().resolve() for file in files):
-        found = [each for each in vars(_module(path)).values() if isinstance(each, Tool)]
+        module = _module(path)
+        found = [each for each in vars(module).values() if isinstance(each, Tool)]
         if not found:
-            raise ConfigError(f"--tools {path}: it holds no tool. Decorate a function in it: @promptstream.tool.")
+            raise ConfigError(f"--tools {path}: it holds no tool.{_bare(module)}")
         tools += [each for each in dict.fromkeys(found) if each not in tools]
     return tools
+
+
+def _bare(module: ModuleType) -> str:
+    """Say what to do where none of the functions of *module* is a tool."""
+    functions = [
+        name
+        for name, each in vars(module).items()
+        if isfunction(each) and each.__module__ == module.__name__ and not name.startswith("_")
+    ]
+    if not functions:
+        return " Write a function in it, and decorate it: @promptstream.tool."
+    named = ", ".join(functions[:5]) + (", …" if len(functions) > 5 else "")
+    return f" Decorate what the model may call, of {named}: @promptstream.tool."
 
 
 def _module(path: Path) -> ModuleType:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from promptstream.tools.approval import Held, Pending
 from promptstream.values.message import Document, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
+    from promptstream.conversation import Conversation
     from promptstream.state.store import Kept
 
 _ROLES = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tools"}
@@ -43,6 +45,17 @@ def title_of(metadata: Mapping[str, Any]) -> str:
     """Give the title that a conversation's metadata hold, or ""."""
     title = metadata.get("title")
     return title if isinstance(title, str) else ""
+
+
+def of_conversation(conv: Conversation) -> Kept:
+    """Give a running conversation as a store would keep it now."""
+    from promptstream.state.store import Kept
+
+    pending = [Held(call, call.id in conv.client_side).to_dict() for call in conv.pending]
+    state: dict[str, Any] = {"origin": conv.origin, "metadata": dict(conv.metadata), "pending": pending}
+    state |= {"usage": conv.usage.to_dict(), "cost": None if conv.cost is None else str(conv.cost)}
+    now = time.time()
+    return Kept(conv.id, 0, tuple(conv.messages), state, now, now)
 
 
 def about(kept: Kept) -> dict[str, str]:
@@ -166,6 +179,19 @@ def as_json(kept: Kept) -> str:
         **state,
     }
     return _pretty(data)
+
+
+def _whole(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+TRANSCRIPTS: Mapping[str, Callable[[Kept], str]] = {
+    ".json": lambda kept: as_json(kept) + "\n",
+    ".md": lambda kept: _whole(as_markdown(kept)),
+    ".markdown": lambda kept: _whole(as_markdown(kept)),
+    ".txt": lambda kept: _whole(as_lines(kept)),
+}
+"""What writes a conversation down, by the end of the file's name."""
 
 
 def one_line(data: Mapping[str, Any]) -> str:
