@@ -1,90 +1,204 @@
-"""What the documents show, run as it stands."""
+"""What the documents show, run as it stands: every block of the README and of every page in docs."""
 
 from __future__ import annotations
 
+import configparser
+import io
 import json
 import re
-import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
-from openai_server import ROOT, OpenAIServer
-from provider_server import ProviderServer
-from wires import WIRES
+import tomlkit
+import yaml
+from documents import PAGES, ROOT, Block, anchors, blocks, blocks_of, links, read
+from scenes import SCENES, Socket, set_up
+from shell_lines import Shell
 
 import promptstream
 from promptstream.providers import registry
 
+__all__ = ["ROOT", "blocks"]
 
-def blocks(name: str) -> list[str]:
-    """Give the Python blocks of a document, in order."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
-
-
-class Socket:
-    """Stand in for a WebSocket."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict] = []
-
-    def send(self, text: str) -> None:
-        """Keep a message, which must be JSON."""
-        self.sent.append(json.loads(text))
-
-
-@pytest.fixture
-def openai(monkeypatch):
-    """A loopback OpenAI, configured as a user's environment would."""
-    with OpenAIServer(["Once upon ", "a time."]) as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        yield server
+SHOWN_ONLY = {"go", "javascript", "js", "jsx", "html", "css", "nginx", "dockerfile"}
+"""Languages that nothing here can run; the web page's own tests run the JavaScript of its page."""
+READ = {
+    "ini": lambda text: configparser.ConfigParser().read_string(text),
+    "json": json.loads,
+    "toml": tomlkit.parse,
+    "yaml": yaml.safe_load,
+}
+"""Languages that are read, and how."""
+LONGER = {"architecture", "best_practices", "middleware", "providers", "reliability", "state", "traps"}
+"""Pages of reference, which may be longer than a cup of coffee lasts."""
+NO_PITFALLS = LONGER | {"index", "send_or_stream", "glossary"}
 
 
-def test_every_block_of_the_readme_runs(openai, monkeypatch, capsys, tmp_path):
-    """What a newcomer pastes works, and shows the answer."""
-    for name in ("ANTHROPIC", "GEMINI"):
-        monkeypatch.setenv(f"{name}_API_KEY", "sk-test")
-    shutil.copy(ROOT / "examples" / "hello" / "hello.pack.json", tmp_path)
-    monkeypatch.chdir(tmp_path)  # some keep files
-    first, *recipes = blocks("README.md")
-    exec(first, {})
-    shown = capsys.readouterr().out
-    assert "Once upon a time." in shown
-    assert "First text:" in shown
-    websocket = Socket()
-    for recipe in recipes:
-        with promptstream.chat() as conv:
-            exec(recipe, {"promptstream": promptstream, "json": json, "conv": conv, "websocket": websocket})
-    assert [event["type"] for event in websocket.sent] == ["content", "content", "done"]
+class Player:
+    """Play the blocks of a page in order, in *folder*, and hold each to what the page shows of it."""
+
+    def __init__(self, folder: Path, fresh: Any = None) -> None:
+        self.folder = folder
+        self.fresh = fresh
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.shell = Shell(folder)
+        self.shown: str | None = None
+        """What the block before printed; None where nothing was run."""
+
+    def play(self, block: Block) -> None:
+        """Run, read or compare a block."""
+        if block.title:
+            path = self.folder / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+        if block.language == "text":
+            self._compare(block)
+            return
+        self.shown = None
+        if block.language == "python":
+            self.shown = self._python(block)
+        elif block.language == "sh":
+            self.shown = self._lines(block)
+        elif block.language == "console":
+            self._console(block)
+        elif block.language in READ:
+            READ[block.language](block.text)
+            if block.language == "json" and block.title.endswith(".pack.json"):
+                promptstream.load(self.folder / block.title)
+        else:
+            assert block.language in SHOWN_ONLY, f"{block.place}: nobody here knows the language {block.language!r}"
+
+    def _python(self, block: Block) -> str:
+        names = self.names if self.fresh is None else self.fresh()
+        code = compile("\n" * (block.line - 1) + block.text, block.page, "exec")
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(code, names)
+        return printed.getvalue()
+
+    def _lines(self, block: Block) -> str | None:
+        lines = re.sub(r"\\\n *", "", block.text).splitlines()
+        shown = [self.shell.line(line, block.place) for line in lines if line.strip()]
+        ran = [each for each in shown if each is not None]
+        return "".join(ran) if ran else None
+
+    def _console(self, block: Block) -> None:
+        """Play lines that begin with "$ ", each followed by what it shows."""
+        for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
+            line, _, expected = part.partition("\n")
+            shown = self.shell.line(line, block.place)
+            if shown is not None and expected.strip():
+                same(shown, expected, block.place)
+
+    def _compare(self, block: Block) -> None:
+        assert not block.gap.strip() or self.shown is not None, (
+            f"{block.place}: a text block shows what the block before it prints; a drawing is indented by four spaces"
+        )
+        if self.shown is not None:
+            same(self.shown, block.text, block.place)
+            self.shown = None
 
 
-def test_the_readme_is_short_and_its_links_lead_somewhere():
+def same(shown: str, expected: str, place: str) -> None:
+    """Make sure that a page shows what came out; "…" stands for anything within a line."""
+    there = [line.rstrip() for line in shown.strip("\n").split("\n")]
+    told = [line.rstrip() for line in expected.strip("\n").split("\n")]
+    matching = [
+        re.fullmatch(re.escape(pattern).replace("…", ".*"), line) for pattern, line in zip(told, there, strict=False)
+    ]
+    assert len(told) == len(there), f"{place}: it prints\n{shown}"
+    assert all(matching), f"{place}: it prints\n{shown}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
+    """A reader who pastes them one after the other sees each of them work, and what the page says is shown."""
+    with set_up(page, tmp_path, monkeypatch) as scene:
+        player = Player(tmp_path, scene.fresh)
+        for block in blocks_of(page, read(page)):
+            player.play(block)
+
+
+def test_every_scene_is_of_a_page():
+    """A page that is renamed takes its scene along."""
+    assert set(SCENES) <= set(PAGES)
+
+
+WRONG = {
+    "a program that fails": "```python\nnothing_of_that_name\n```\n",
+    "another output": "```python\nprint(1)\n```\n\n```text\n2\n```\n",
+    "output of nothing": "Some words.\n\n```text\n2\n```\n",
+    "a flag that is not there": '```sh\npromptstream ask "Hi" --loud\n```\n',
+    "a command that is not there": "```sh\npromptstream sing\n```\n",
+    "a command that fails": "```sh\npromptstream ask Hi --timeout never\n```\n",
+    "a program nobody knows": "```sh\nfrobnicate now\n```\n",
+    "an extra that is not there": "```sh\npip install 'promptstream-sdk[sound]'\n```\n",
+    "a variable that nobody reads": "```sh\nexport OPENAI_API_KEYS=sk-…\n```\n",
+    "a console with another output": "```console\n$ promptstream ask Hi\nHello.\n```\n",
+    "JSON that is none": "```json\n{,}\n```\n",
+    "a language nobody knows": "```brainfuck\n+\n```\n",
+    "a fence without a language": "```\n+\n```\n",
+}
+
+
+@pytest.mark.parametrize("why", WRONG)
+def test_a_page_that_is_wrong_is_found_out(why, tmp_path, monkeypatch):
+    """No block passes unseen: of another language, with another output, or with a flag that is not there."""
+    *before, wrong = blocks_of("docs/wrong.md", WRONG[why])
+    with set_up("docs/wrong.md", tmp_path, monkeypatch):
+        player = Player(tmp_path)
+        for block in before:
+            player.play(block)
+        with pytest.raises((AssertionError, NameError, ValueError)):
+            player.play(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_somewhere(page):
+    """Files are there, and so are the headings that a link names."""
+    for path, anchor in links(read(page)):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), f"{page}: {path}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target.read_text(encoding="utf-8")), f"{page}: {path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.count("/") == 1])
+def test_a_page_is_short_and_tells_its_pitfalls(page):
+    """None takes longer than a cup of coffee, or leads astray."""
+    text = read(page)
+    name = Path(page).stem
+    assert text.count("\n") < 150 or name in LONGER
+    assert "\n## Pitfalls\n" in text or name in NO_PITFALLS
+
+
+# What single pages promise
+
+
+def test_the_readme_is_short():
     """A promise, an example of eight lines, two commands, five recipes, links."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.count("\n") < 200
+    assert read("README.md").count("\n") < 200
     assert len(blocks("README.md")[0].strip().splitlines()) <= 8
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / Path(target)).exists(), target
 
 
-def test_a_provider_is_added_as_the_architecture_page_says(capsys):
-    """The page's class can be registered, opened by name, and tested with bytes alone."""
-    adding, testing = blocks("docs/architecture.md")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EXAMPLE_API_KEY", "sk-example")
-        patch.setattr(registry, "_registered", {})  # what is registered here is forgotten after
-        names: dict = {}
-        exec(adding, names)
-        names["conv"].close()
-        assert names["conv"].provider.model == "example-1"
-        exec(testing, names)
-    assert "Hi" in capsys.readouterr().out
+def test_what_the_readme_shows_arrives(tmp_path, monkeypatch):
+    """The first program shows the answer and its figures; the recipe for a socket sends the library's events."""
+    with set_up("README.md", tmp_path, monkeypatch) as scene:
+        first, *rest = [block for block in blocks_of("README.md", read("README.md")) if block.language == "python"]
+        shown = Player(tmp_path, scene.fresh)._python(first)
+        assert shown.startswith("Once upon a time.\nCost: ")
+        names = scene.fresh()
+        exec(next(block.text for block in rest if "iter_events" in block.text), names)
+        socket = names["websocket"]
+    assert isinstance(socket, Socket)
+    assert [event["type"] for event in socket.sent] == ["content", "content", "done"]
 
 
-def test_the_providers_page_is_true(monkeypatch):
-    """Its table has every provider with its keys and default model, and its program runs."""
-    text = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+def test_the_providers_page_is_true():
+    """Its table has every provider with its keys and default model."""
+    text = read("docs/providers.md")
     rows = {
         row.split("`")[1]: row for row in text.partition("\n\n`promptstream providers`")[0].splitlines() if "`" in row
     }
@@ -94,59 +208,22 @@ def test_the_providers_page_is_true(monkeypatch):
             assert f"`{key}`" in text, key
         default = getattr(entry.dialect(), "default_model", "")
         assert default[:12] in rows[name], name
-    with ProviderServer(WIRES["openrouter"], "Hello") as server:
-        monkeypatch.setenv("OPENROUTER_API_KEY", "key-0123456789abcdef")
-        monkeypatch.setenv("OPENROUTER_BASE_URL", server.url)
-        for block in blocks("docs/providers.md"):
-            exec(block, {})
 
 
-PAGES = {
-    "tools": ["It rains.", "Done.\n", "1.08\n"],
-    "approval": ["You get 50 euros.", "You get 50 euros.\n50.00 euros paid back\n", "You get 80 euros.\n"],
-    "long_conversations": [
-        "6 messages are kept; ['What are whales?', 'Whales are mammals. ",
-        "You are Ada. ['Summary of the conversation so far:\\n\\nThe user is Ada.', 'What are whales?', ",
-        "['I am Ada.', 'Hello, Ada.', 'Who am I?']\n",
-        "12 tokens, estimated\n",
-    ],
-    "structured_output": [
-        "Ada Lovelace 1815\n",
-        "{}\n{'name': 'Ada Love'}\n{'name': 'Ada Lovelace'}\n",
-        "The answer is not what schema= asks for. $.name: 1815 is not a string\nPerson(name='Ada', born=None)\n",
-    ],
-    "packs": ["Greet Ada in French.\nBonjour, Ada !\n", "You help Ada of the shop. It is "],
-}
-"""Of each page: what its blocks print, or how that begins."""
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_block_of_a_page_runs(page, capsys, monkeypatch, tmp_path):
-    """A reader who pastes them one after the other sees each of them work, without a key or a network."""
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    printed = []
-    for block in blocks(f"docs/{page}.md"):
-        exec(block, names)
-        printed.append(capsys.readouterr().out)
-    assert [each[: len(begun)] for each, begun in zip(printed, PAGES[page], strict=True)] == PAGES[page]
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_short_and_its_links_lead_somewhere(page):
-    """None takes longer than a cup of coffee, tells no pitfalls, or leads astray."""
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert text.count("\n") < 150
-    assert "\n## Pitfalls\n" in text
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / "docs" / target).exists(), target
+def test_every_provider_has_a_page():
+    """How to set up and use each of them, with its key."""
+    for name, entry in registry.BUILT_IN.items():
+        text = read(f"docs/providers/{name}.md")
+        assert "## Pitfalls" in text
+        for key in entry.keys:
+            assert key in text
 
 
 def test_the_page_of_packs_names_every_validator_and_every_key():
     """Its tables have all types that run, with their other names, and all that a pack and a prompt may hold."""
     from promptstream.packs import schema, validators
 
-    text = (ROOT / "docs" / "packs.md").read_text(encoding="utf-8")
+    text = read("docs/packs.md")
     for name in validators._TYPES:
         assert f"`{name}`" in text, name
     meta = {"$schema", "id", "name", "version", "description", "template_engine"}
@@ -160,19 +237,8 @@ def test_the_page_of_tools_names_every_limit_with_its_default():
     """The table of the policy is the policy."""
     import attrs
 
-    text = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+    text = read("docs/tools.md")
     for field in attrs.fields(promptstream.ToolPolicy):
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{field.name}`")]
         if isinstance(field.default, int):
             assert f"| {field.default} |" in row
-
-
-def test_every_block_of_the_page_on_state_runs(openai, capsys, monkeypatch, tmp_path):
-    """It opens a pack, keeps conversations in a file, and shows a store of one's own."""
-    shutil.copy(ROOT / "examples" / "streaming" / "streaming.pack.json", tmp_path / "storyteller.pack.json")
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for block in blocks("docs/state.md"):
-        exec(block, names)
-    assert capsys.readouterr().out
-    assert [len(request["messages"]) for request in openai.requests[:2]] == [2, 4]

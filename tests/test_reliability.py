@@ -6,12 +6,10 @@ import re
 
 import pytest
 from dialects import DIALECTS
+from documents import ROOT
 from faults import FAULTS, NOT_MADE, ROWS
-from test_docs import ROOT, blocks
 
-import promptstream
 from promptstream import errors
-from promptstream.providers import Scripted
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 TOLD = {
@@ -61,15 +59,3 @@ def test_every_command_of_the_page_is_there():
     for command in commands:
         path = ROOT / command.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), command
-
-
-def test_every_block_of_the_page_runs(capsys, monkeypatch):
-    """What a reader pastes works."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789")
-    names = {"promptstream": promptstream}
-    for block in blocks("docs/reliability.md"):
-        with promptstream.chat(provider=Scripted([["Once", " upon", " a time."]] * 9)) as conv:
-            exec(block, names | {"conv": conv})
-    shown = capsys.readouterr().out
-    assert "Once upon a time." in shown
-    assert re.search(r"^(0|4|9|11|17) characters so far$", shown, re.M)
