@@ -29,14 +29,13 @@ def test_a_played_example_is_short_and_says_how_to_ask_a_real_model(name: str) -
     code = (EXAMPLES / name / "main.py").read_text(encoding="utf-8")
     assert code.count("\n") < 80
     assert "Without --provider a script plays the model" in " ".join(code.split())
-    assert "--provider PROVIDER" in played(name, "--help")
+    assert 'add_argument("--provider", help="such as openai; without it: a script")' in code
 
 
-@pytest.mark.parametrize("name", [name for name in PLAYED if name not in ("hitl", "structured_output")])
-def test_a_played_example_tells_of_a_real_model_that_its_answer_was_cut(name: str) -> None:
-    """An answer at its limit ends normally, so the program says it."""
+def test_guardrails_tells_of_a_real_model_that_its_answer_was_cut() -> None:
+    """An answer at its limit ends normally, so the program says it; the others are seen to where they stream."""
     with OpenAIServer(Answer("Once", finish="length")) as server:
-        assert re.search("cut at the token limit|^.length.$", shown(server, name, "--provider", "openai"), re.M)
+        assert "\n[length]\n" in shown(server, "guardrails", "--provider", "openai")
 
 
 def test_tools_runs_two_calls_and_shows_all_that_streams() -> None:
@@ -256,3 +255,76 @@ def test_the_pack_of_http_tools_has_no_finding_but_its_http_sections() -> None:
     findings = promptstream.load(path).check()
     assert [each.path for each in findings] == ["$.tools.stock.http", "$.tools.reserve.http"]
     assert all("promptstream.tools.http_tools" in each.message for each in findings)
+
+
+def test_stream_reader_takes_chunk_by_chunk_and_leaves() -> None:
+    """The end of a stream is an end, not an empty chunk; one that is left early does not keep the program."""
+    assert played("stream_reader") == (
+        "Air scatters blue light the most.\n"
+        "[stop, 33 tokens]\n"
+        "[the whole: 'Air scatters blue light the most.']\n"
+        "Because [closed]\n"
+    )
+
+
+def test_error_handling_tells_each_kind_apart() -> None:
+    """Whole, late, cancelled, refused, cut, cut with an error as a chunk, and one that another provider answers."""
+    assert played("error_handling") == (
+        "The sea rises.\n[Complete]\n"
+        "It was a dark night\n[Timeout - response truncated]\n"
+        "\n[Stream cancelled by user]\n"
+        "\n[Error: Too many requests. Try again in 7 s]\n"
+        "Half an ans\n[Error: The connection ended before the answer did.]\n"
+        "[Truncated; what had come: 'Half an ans']\n"
+        "[the history has 2 messages]\n\n"
+        "Half of it\n[chunk.error: The connection ended before the answer did.]\n\n"
+        "I am.\n[Complete]\n[answered by another]\n"
+    )
+
+
+def test_progress_counts_and_draws_nothing_where_nobody_watches() -> None:
+    """The same program in a pipe prints its answers, and no bar."""
+    assert played("progress") == (
+        "AI is software that learns from examples.\n[Complete - 41 characters]\n\n"
+        "[Complete - 575 characters]\n\n"
+        "[told: 23 characters in 5 pieces]\n\n"
+        "Why is the sea salty? Rivers bring salt.\n"
+        "Is it all? Nearly all of it.\n"
+        "Since when? Four billion years.\n"
+        "Until when? Longer than us.\n"
+    )
+
+
+def test_cost_prices_each_answer_and_keeps_two_budgets() -> None:
+    """Cached input is cheaper; dollars and tokens each stop before a request, also between two rounds of tools."""
+    assert played("cost") == (
+        "> Who wrote the first program?\nAda Lovelace.\n[$0.003080: 1200 tokens in, 8 out]\n"
+        "> When?\nIn 1843.\n[$0.000806: 1220 tokens in (1024 of them cached), 6 out]\n"
+        "[$0.003886 and 2434 tokens together]\n\n"
+        "fact 1: $0.004000, 700 tokens so far\n"
+        "fact 2: $0.009000, 1800 tokens so far\n"
+        "fact 3: $0.015000, 3300 tokens so far\n"
+        "[stopped at fact 4] The conversation has spent $0.015 of its budget of $0.01; no further request was sent.\n\n"
+        "fact 1: $0.001150, 340 tokens so far\n"
+        "[stopped at fact 2] The conversation has used 2120 tokens of its budget of 2000; "
+        "no further request was sent.\n\n"
+    )
+
+
+def test_record_replay_plays_what_was_recorded_word_for_word(tmp_path: Path) -> None:
+    """Two turns and three rounds come back, another prompt is told, and the file that was named has the recording."""
+    path = tmp_path / "swim.ndjson"
+    talk = (
+        "> Can I swim in Bergen today?\nLet me feel. Eleven degrees: if you are brave.\n[2 rounds, 173 tokens]\n"
+        "> And tomorrow?\nAsk me tomorrow.\n[1 rounds, 114 tokens]\n"
+    )
+    assert played("record_replay", str(path)) == (
+        f"--- Recorded\n{talk}--- Played\n{talk}--- The same, word for word\n"
+        "nothing was recorded for this request. It differs from exchange 1 (line 3), the nearest:\n"
+        "  messages[0] system\n"
+        "    recorded: 'You are a life guard.'\n"
+        "    asked:    'You are a pirate.'\n"
+        "If that is meant to be asked, record it again.\n"
+    )
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line.get("type") for line in lines].count("request") == 3

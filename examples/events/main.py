@@ -8,7 +8,7 @@ PACK = Path(__file__).parent / "events.pack.json"
 
 
 def print_figures(cost, latency_ms, tokens):
-    cost = "unknown" if cost is None else f"${cost:.4f}"
+    cost = "unknown" if cost is None else f"${cost:.6f}" if 0 < cost < 0.001 else f"${cost:.4f}"
     latency = "unknown" if latency_ms is None else f"{latency_ms:.0f}ms"
     tokens = "unknown" if tokens is None else tokens
     print(f"\n💰 Cost: {cost} | ⏱️  Latency: {latency} | 🎫 Tokens: {tokens}\n", flush=True)

@@ -25,7 +25,7 @@ def main():
     try:
         if args.provider == "ollama" and args.model is None:
             args.model = newest_ollama_model()
-        with promptstream.chat(provider=args.provider, model=args.model, timeout=60) as conv:
+        with promptstream.chat(provider=args.provider, model=args.model, max_tokens=800, timeout=60) as conv:
             print(f"Provider: {conv.provider.name}")
             print(f"Prompt: {PROMPT}")
             print("---\nStreaming response:\n", flush=True)
