@@ -81,6 +81,8 @@ def bounded(pieces: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
         if watch.events - watch.heard > MAX_SILENT:
             raise LimitExceeded(f"{MAX_SILENT} events came that bring no text.", phase="body")
         yield piece
+        if watch.drained is not None:
+            watch.all_handed_out()
 
 
 def dechunk(read: Callable[[], bytes]) -> Iterator[bytes]:

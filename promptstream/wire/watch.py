@@ -130,6 +130,8 @@ class Watch:
         """When the first of them came, as ``monotonic`` tells it."""
         self.attempts = 0
         """Attempts begun, for errors to tell."""
+        self.drained: Callable[[], object] | None = None
+        """Called by the turn's own thread when all that has come of a body is handed out, before it waits for more."""
         self._limit: Stop = "connect"
         self._cancel = cancel
         self.event = cancel if isinstance(cancel, threading.Event) else None
@@ -207,6 +209,13 @@ class Watch:
         """Start the clock to the first data event."""
         self.idle = FOREVER if self.timeout.idle is None else self.timeout.idle
         self._wait("first", self.timeout.first)
+
+    def all_handed_out(self) -> None:
+        """Let the consumer do what it put off while there was more; its time is none that the server takes."""
+        if self.drained is not None:
+            due, self.due, since = self.due, FOREVER, monotonic()
+            self.drained()
+            self.due = due + monotonic() - since
 
     def finishing(self) -> None:
         """Wait only :data:`GRACE` from here on: the answer is whole, usage and terminator may follow."""

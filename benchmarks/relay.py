@@ -1,0 +1,105 @@
+"""How late a relay is with many clients at once, and what it costs: CPU of its process, memory for each client.
+
+A provider writes the time into each event; the clients tell how long ago that was when they have it. All three are
+processes of their own. ``python -m benchmarks.relay --help`` lists the options; README.md says how to read the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks import report
+from benchmarks.child import Child
+
+PARTS = "benchmarks.relay_parts"
+PROMISED = 0.05
+"""Seconds from the provider's write to the client's receipt, of 99 events in 100."""
+HEADS = ("round", "messages/s", "failed", "p50, ms", "p99, ms", "max, ms", "relay CPU", "µs/message", "others' CPU")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print a table or JSON; 1 where a client got less than everything."""
+    options = _options(arguments)
+    tokens = options.rate * options.seconds
+    with ExitStack() as stack:
+        provider = stack.enter_context(Child(PARTS, "provider", str(tokens), str(1 / options.rate)))
+        port = provider.hear()["port"]
+        relay = stack.enter_context(Child(PARTS, "relay", str(port), str(options.clients)))
+        served = relay.hear()["port"]
+        before = relay.ask()
+        clients = stack.enter_context(Child(PARTS, "clients", str(served), str(options.clients)))
+        clients.hear()
+        connected = relay.ask()
+        _round(provider, relay, clients, tokens, options)  # what is imported at first use is none of the relay's
+        rounds = [_round(provider, relay, clients, tokens, options) for _ in range(options.rounds)]
+        after = relay.ask()
+    each = [(now["resident"] - before["resident"]) / options.clients / 1024 for now in (connected, after)]
+    if options.json:
+        print(json.dumps({"options": vars(options), "rounds": rounds, "KiB per client": each}))
+    else:
+        print(f"{options.clients} clients, {options.rate} tokens a second each, {options.seconds} s a round.")
+        print(report.machine({}))
+        print(f"\n{report.table(HEADS, [_row(number, each) for number, each in enumerate(rounds, 1)])}")
+        print(f"\nMemory per client: {each[0]:.0f} KiB connected, {each[1]:.0f} KiB after its turns.")
+        print(f"Promised: no failure, and a p99 below {PROMISED * 1e3:.0f} ms.")
+    return any(each["failed"] for each in rounds)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
+    parser.add_argument("--clients", type=int, default=200, help="at once (%(default)s)")
+    parser.add_argument("--rate", type=int, default=50, help="tokens a second for each (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=10, help="that a turn takes (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each client (%(default)s)")
+    parser.add_argument("--spread", type=float, default=1.0, metavar="S", help="in which all begin (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print every figure as JSON")
+    options = parser.parse_args(arguments)
+    if min(options.clients, options.rate, options.seconds, options.rounds) < 1 or options.spread < 0:
+        parser.error("give numbers above 0")
+    return options
+
+
+def _round(provider: Child, relay: Child, clients: Child, tokens: int, options: argparse.Namespace) -> dict[str, Any]:
+    def costs() -> list[float]:
+        return [relay.ask()["cpu"], provider.ask()["cpu"]]
+
+    before, begun = costs(), time.monotonic()
+    answer = clients.ask(timeout=options.seconds + 180, tokens=tokens, spread=options.spread)
+    took = time.monotonic() - begun
+    spent = [now - then for now, then in zip(costs(), before, strict=True)]
+    delays = sorted(each / 1e9 for each in answer["delays"])
+    cuts = statistics.quantiles(delays, n=100)
+    return {
+        "messages": len(delays),
+        "seconds": took,
+        "failed": answer["failed"],
+        "errors": answer["errors"],
+        "p50": cuts[49],
+        "p99": cuts[98],
+        "max": delays[-1],
+        "relay CPU": spent[0],
+        "others": spent[1] + answer["cpu"],
+    }
+
+
+def _row(number: int, figures: dict[str, Any]) -> list[str]:
+    return [
+        str(number),
+        f"{figures['messages'] / figures['seconds']:,.0f}",
+        str(figures["failed"]),
+        *(f"{figures[name] * 1e3:.1f}" for name in ("p50", "p99", "max")),
+        f"{figures['relay CPU'] / figures['seconds']:.0%}",
+        f"{figures['relay CPU'] / figures['messages'] * 1e6:.0f}",
+        f"{figures['others'] / figures['seconds']:.0%}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""One connection in, served to its end out: as a WebSocket, or as plain HTTP."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException, parse_headers
+from io import BytesIO
+from time import monotonic
+from typing import Any
+
+import attrs
+
+from promptstream.errors import ConfigError
+from promptstream.values.events import event_json
+from promptstream.web.actions import read_action
+from promptstream.web.conversations import Conversations
+from promptstream.web.files import Files
+from promptstream.web.gate import Gate, Refusal
+from promptstream.web.line import Gone, Late, Line
+from promptstream.web.plain import Exchange
+from promptstream.web.talk import Talk, event
+from promptstream.web.websocket import GOING_AWAY, VIOLATION, WebSocket
+
+log = logging.getLogger("promptstream.web")
+_HEAD = 16 << 10
+"""Bytes that a request's headers may have."""
+
+
+@attrs.frozen(eq=False)
+class House:
+    """Hold what all connections of a relay share."""
+
+    gate: Gate
+    conversations: Conversations
+    files: Files | None
+    fixed: Callable[[], Any]
+    max_message: int
+    handshake: float
+    """Seconds that a client has to say what it wants, and who it is."""
+    send_timeout: float
+    ping: float
+    talks: set[Talk] = attrs.field(factory=set)
+
+    @contextmanager
+    def having(self, talk: Talk) -> Iterator[None]:
+        """Know of *talk* while it goes on."""
+        self.talks.add(talk)
+        try:
+            yield
+        finally:
+            self.talks.discard(talk)
+
+
+class Visit:
+    """Serve one connection in the thread that runs it; any thread may end it."""
+
+    def __init__(self, sock: socket.socket, house: House, *, full: bool) -> None:
+        self._sock, self._house, self._full = sock, house, full
+        self._line: Line | None = None
+        self._websocket: WebSocket | None = None
+        self.thread: threading.Thread | None = None
+
+    def run(self) -> None:
+        """Serve until the client, or the relay, is done."""
+        line = self._line = Line(self._sock, self._house.send_timeout)
+        try:
+            with suppress(Gone, Late):
+                self._serve(line)
+        except Exception as error:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s while a connection was served\n%s", type(error).__name__, frames)
+        finally:
+            line.close()
+
+    def end(self) -> None:
+        """Say farewell where there is a way to, and hang up."""
+        if self._websocket is not None:
+            with suppress(Gone):
+                self._websocket.close(GOING_AWAY, "the relay is closing")
+        elif self._line is not None:
+            self._line.cut()
+
+    def cut(self) -> None:
+        """Hang up."""
+        if self._line is not None:
+            self._line.cut()
+
+    def _serve(self, line: Line) -> None:
+        deadline = monotonic() + self._house.handshake
+        came = line.read_until(b"\r\n\r\n", _HEAD, deadline)
+        if self._full:
+            line.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            line.finish()
+            line.read(4096, 1.0)
+            return
+        if _asks_for_websocket(came):
+            self._converse(line, came, deadline)
+        else:
+            Exchange(line, came, deadline, self._house).serve()
+
+    def _converse(self, line: Line, came: bytes, deadline: float) -> None:
+        house = self._house
+        first, _, rest = came.partition(b"\r\n")
+        path = first.split(b" ")[1].partition(b"?")[0]
+        try:
+            headers = parse_headers(BytesIO(rest))
+            house.gate.check(headers)
+            if path != b"/chat":
+                raise Refusal(404, "WebSockets go to /chat.")
+            known = house.gate.admits(headers)
+        except HTTPException:
+            _refuse(line, Refusal(431, "There are too many headers."))
+            return
+        except Refusal as refusal:
+            _refuse(line, refusal)
+            return
+        websocket = self._websocket = WebSocket(line, max_message=house.max_message, ping=house.ping)
+        if not websocket.open(came):
+            line.read(4096, 1.0)
+            return
+        talk = Talk(house.conversations, websocket.send, fixed=house.fixed)
+        try:
+            if known or self._authenticated(websocket, deadline):
+                with house.having(talk):
+                    talk.greet()
+                    while (text := websocket.receive()) is not None:
+                        talk.hear(text)
+        finally:
+            line.cut()  # a turn that waits for this client waits no longer
+            talk.leave()
+
+    def _authenticated(self, websocket: WebSocket, deadline: float) -> bool:
+        """Tell whether the first message holds the token; says farewell where it does not."""
+        try:
+            text = websocket.receive(deadline)
+        except Late:
+            text = ""
+        if text is None:
+            return False
+        try:
+            action = read_action(text)
+        except ConfigError:
+            action = {}
+        if action.get("action") == "authenticate" and self._house.gate.knows(action["token"]):
+            return True
+        websocket.send(event_json(event("error", error="This relay wants its token first: authenticate.")))
+        websocket.close(VIOLATION, "no token")
+        while websocket.receive() is not None:
+            pass  # until its farewell
+        return False
+
+
+def _asks_for_websocket(head: bytes) -> bool:
+    lines = head.partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
+    return head.startswith(b"GET ") and any(each.startswith(b"upgrade:") and b"websocket" in each for each in lines[1:])
+
+
+def _refuse(line: Line, refusal: Refusal) -> None:
+    body = event_json(event("error", error=refusal.reason)).encode() + b"\n"
+    head = (
+        f"HTTP/1.1 {refusal.status} Refused\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        "Connection: close\r\n"
+    )
+    if refusal.status == 401:
+        head += "WWW-Authenticate: Bearer\r\n"
+    line.write(head.encode() + b"\r\n" + body)
+    line.finish()
+    line.read(4096, 1.0)
