@@ -335,7 +335,10 @@ def drawn(*pieces: str) -> list[str]:
         ("Text\n-", "Text"),
         ("Text\n``", "Text"),
         ("Text\n```py", "Text"),
-        ("| a | b |\n|--", "| a | b |"),
+        ("| a | b |\n|--", "a   b\n─────"),
+        ("| a \\| b | c", "a | b   c\n─────────"),
+        ("Text\n| a", "Text\n| a"),
+        ("|x| is\nbig", "|x| is\nbig"),
         ("```py\nx = 1\n``", "── py ──────────────────────────────────\nx = 1"),
     ],
 )

@@ -17,6 +17,9 @@ LARGEST = 20_000
 _OFF = ["reference", "lheading", "html_block", "html_inline"]
 _BLANK = re.compile(r"(?:[ \t]*\n)+")
 _UNDECIDED = re.compile(r"[ \t]*(?:[-+*>#|=:]+|\d{1,9}[.)]?|`{3}.*|~{3}.*)?[ \t]*")
+_RULED = "|-: \t"
+"""What the line below the head of a table is made of."""
+_CELL_END = re.compile(r"(?<!\\)\|")
 _CLOSED_BY_BLANK = ("paragraph_open", "table_open", "blockquote_open")
 Kind = Literal["block", "plain", "fence", "code", "end"]
 
@@ -229,8 +232,20 @@ def _ends_blank(text: str) -> bool:
     return text.endswith("\n") and not text[:-1].rpartition("\n")[2].strip()
 
 
+def _table_begun(text: str) -> str:
+    """Give *text* with what makes a table of its last paragraph; empty where that is not the head of one so far."""
+    start = text.rfind("\n\n") + 2 if "\n\n" in text else len(text) - len(text.lstrip("\n"))
+    head, _, below = text[start:].partition("\n")
+    if not head.startswith("|") or not head.strip(_RULED) or below.strip(_RULED):
+        return ""
+    cells = head.rstrip().strip("|")
+    return f"{text[:start]}|{cells}|\n{'|---' * len(_CELL_END.split(cells))}|\n"
+
+
 def _settled(text: str) -> str:
     """Give *text* without marks at its end that may become anything, and what is emphasised so far closed."""
+    if table := _table_begun(text):
+        return table
     before, newline, line = text.rpartition("\n")
     if _UNDECIDED.fullmatch(line):
         return before + newline

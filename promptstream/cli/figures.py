@@ -49,6 +49,14 @@ def figures(response: Response) -> list[tuple[str, str]]:
     return rows if response.rounds == 1 else [*rows, ("Requests", str(response.rounds))]
 
 
+def beside_report(response: Response) -> str:
+    """Give as lines the figures that ``Response.report()`` does not have."""
+    rows = {name.strip(): value for name, value in figures(response)}
+    more = {"    Cached:    ": "cached", "    Reasoning: ": "reasoning", "  Tokens per second:  ": "Tokens/s"}
+    more["  Model:              "] = "Model"
+    return "\n".join(f"{label} {rows[name]}" for label, name in more.items())
+
+
 def tell_panel(response: Response) -> None:
     """Show every figure of an answer on the terminal that standard error is."""
     from rich import box

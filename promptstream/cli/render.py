@@ -80,7 +80,10 @@ def tell_figures(response: Response) -> None:
 
         tell_panel(response)
     else:
+        from promptstream.cli.figures import beside_report
+
         tell(response.report())
+        tell(beside_report(response))
         tell(response.summary())
 
 
