@@ -14,6 +14,7 @@ import attrs
 from promptstream.errors import AnswerInvalid
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
+from promptstream.values.pace import Pace
 from promptstream.values.response import Response
 from promptstream.values.surrogates import mend
 from promptstream.values.timing import Timing
@@ -78,6 +79,9 @@ class Answer:
         self.pricing = pricing
         self._told: Usage | None = None
         """The usage of the round, until it is priced."""
+        self._usage = Usage()
+        """The usage of the round."""
+        self._pace = Pace()
         self._paid = False
         """True once the wire has told what the round costs."""
         self._kept = 0
@@ -133,6 +137,7 @@ class Answer:
         if self.first is None:
             self.first = monotonic()
         if not self._in_progress("text"):
+            self._pace.came()
             self._parts.append(("text", [], {}))
         pieces: list[str] = self._parts[-1][1]
         return pieces
@@ -162,19 +167,26 @@ class Answer:
     def next_round(self) -> None:
         """Begin another request of the turn: of the message in progress, or of another once that is kept."""
         self.price()
+        self._pace.next_round(self._usage)
         self._kept, self._spent = len(self._parts), (self.usage, self.cost)
         self._begin_round()
         self.rounds += 1
+
+    @property
+    def told(self) -> tuple[Usage, Decimal | None]:
+        """What is known of tokens and cost: of the turn so far, or of its rounds before the one in progress."""
+        spent, paid = self._spent
+        return (self.usage if self.usage else spent), (paid if self.cost is None else self.cost)
 
     def price(self) -> None:
         """Price the round, once it is whole, where the wire has told no cost of it: its own comes first."""
         usage, self._told = self._told, None
         if usage is None or self._paid or not self.finished or self.pricing is None:
             return
-        cost = self.pricing.cost(usage, self.provider, self.model, self._asked)
+        cost = self.pricing.cost(usage, self.model, self._asked)
         if cost is not None:
             self.cost = _sum(self._spent[1], cost)
-        elif doubt := self.pricing.doubt(usage, self.provider, self.model or self._asked):
+        elif doubt := self.pricing.doubt(usage, self.model or self._asked):
             self.warnings.append(doubt)
 
     def spend(self, usage: Usage, cost: Decimal | None) -> None:
@@ -214,6 +226,7 @@ class Answer:
         self.finished = self.paused = self._paid = False
         self._reason = self._raw_reason = self._told = None
         self.usage, self.cost = Usage(), _sum(self._spent[1], self._untold)
+        self._usage = Usage()
 
     def add(self, chunk: Chunk) -> None:
         """Fold in one chunk that is not text."""
@@ -222,6 +235,7 @@ class Answer:
             if self.first_reasoning is None:
                 self.first_reasoning = monotonic()
             if not self._in_progress("reasoning"):
+                self._pace.came(thought=True)
                 self._parts.append(("reasoning", [], {}))
             self._parts[-1][1].append(chunk.reasoning)
         elif kind is ChunkType.TOOL_CALL:
@@ -251,6 +265,7 @@ class Answer:
             self._reason, self._raw_reason = chunk.reason, chunk.raw_reason and mend(chunk.raw_reason)
         if chunk.reason is not None or (chunk.sentinel and len(self._parts) > self._kept):
             self.finished = True
+            self._pace.finish()
         self.model = chunk.model or self.model
         self._request_id = self._request_id or chunk.request_id
         self.paused = self.paused or chunk.pause
@@ -260,9 +275,9 @@ class Answer:
             self.warnings.append(f"The provider told a usage that cannot be read: {', '.join(chunk.unread)}.")
         if chunk.usage_seen or (chunk.usage_seen is not None and chunk.unread):
             self.usage = spent + chunk.usage_seen
-            self._told = chunk.usage_seen
+            self._told = self._usage = chunk.usage_seen
         if chunk.cost is not None:
-            self._paid = True
+            self._paid = not chunk.restart
             self.cost = _sum(paid, chunk.cost)
         self.warnings.extend(chunk.warnings)
         self.validations.extend(chunk.validations)
@@ -322,14 +337,12 @@ class Answer:
         if self.started is None:
             return Timing()
         end = self.ended or monotonic()
-        seen = [moment for moment in (self.first, self.first_reasoning) if moment is not None]
-        spent = end - min(seen) if seen else None
         return Timing(
             first=self._since_start(self.first),
             total=end - self.started,
             chunks=sum(len(pieces) for kind, pieces, _ in self._parts if kind == "text"),
             characters=characters,
-            tokens_per_second=self.usage.output / spent if self.usage.output and spent else None,
+            tokens_per_second=self._pace.per_second(self._usage),
             first_event=self._since_start(self.first_event),
             first_reasoning=self._since_start(self.first_reasoning),
         )

@@ -81,7 +81,7 @@ class Provider(Queries):
         prices: Mapping[str, Price | Mapping[str, Any]] | None = None,
     ) -> None:
         self.dialect = dialect
-        self.seller = Seller(dialect.name, getattr(dialect, "base_url", None), read_prices(prices), dialect.free)
+        self.seller = Seller(dialect.name, getattr(dialect, "base_url", None), (read_prices(prices),), dialect.free)
         self.timeout = Timeout.of(timeout)
         header = getattr(dialect, "idempotency_header", "") if idempotency_header is None else idempotency_header
         self._key_header = check_key_header(header)
@@ -294,11 +294,14 @@ class Provider(Queries):
         Raises:
             ConfigError: *on_error* is neither "raise" nor "chunk".
         """
-        sellers = [each.seller.over(prices) for each in (self, *fallback)]
-        pricing = Pricing(sellers)
-        answer = Answer(self.name, model, sellers[0].untold(model), reader, demanded, pricing)
-        introduce(middleware, (self, *fallback), answer.pricing)
-        ask = layered(Route((self, *fallback)).ask if fallback else self.ask, middleware)
+        pricing = Pricing(self.seller.over(prices))
+        answer = Answer(self.name, model, pricing.seller.untold(model), reader, demanded, pricing)
+        introduce(middleware, (self, *fallback), pricing)
+
+        def passed_to(provider: Provider) -> None:
+            pricing.seller = provider.seller.over(prices)
+
+        ask = layered(Route((self, *fallback), passed_to).ask if fallback else self.ask, middleware)
         check_on_error(on_error)
         return Turn(watch, answer, partial(claim, answer), ask, partial(commit, answer), on_error, not middleware)
 

@@ -291,6 +291,7 @@ class Conversation(Upkeep):
     def fork(self) -> Conversation:
         """Give a new conversation that goes on from here by itself, with its own id, on the same provider and store.
 
+        Its usage and cost begin at 0; of a budget it has what is left here.
         Pending calls stay with this one: in the fork they count as interrupted, so that none is run twice.
         """
         fork = Conversation(self.provider, self._settings, self._ledger.fork(next_id()), self._toolbox.copy())

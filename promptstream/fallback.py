@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
@@ -44,11 +44,18 @@ class Asked(Protocol):
         ...
 
 
-class Route:
-    """Ask providers in turn, each after the first with its own model, until one hands out a chunk; then keep to it."""
+P = TypeVar("P", bound=Asked)
 
-    def __init__(self, providers: Sequence[Asked]) -> None:
+
+class Route(Generic[P]):
+    """Ask providers in turn, each after the first with its own model, until one hands out a chunk; then keep to it.
+
+    *passed_to* is called with each provider after the first, before it is asked.
+    """
+
+    def __init__(self, providers: Sequence[P], passed_to: Callable[[P], object] = lambda provider: None) -> None:
         self._left = list(providers)
+        self._passed_to = passed_to
         self._passed_over = False
         """True once another than the first is asked."""
 
@@ -70,6 +77,7 @@ class Route:
             else:
                 return
             self._passed_over = True
+            self._passed_to(following)
             yield Finish(
                 restart=True,
                 provider=following.name,
@@ -78,7 +86,7 @@ class Route:
                 warnings=(reason,),
             )
 
-    def _answer(self, provider: Asked, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
+    def _answer(self, provider: P, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         reason = None
         chunks = provider.ask(self._own(request, provider), watch)
         for chunk in chunks:
@@ -94,7 +102,7 @@ class Route:
             raise Truncated("The answer ended before it had begun, without a finish signal.", phase="body")
         self._left = [provider]  # for the rounds that may follow
 
-    def _following(self, request: ChatRequest) -> Asked | None:
+    def _following(self, request: ChatRequest) -> P | None:
         """Give the next provider that can do what is asked for, to be asked from here on."""
         others = self._left[1:]
         for number, provider in enumerate(others):

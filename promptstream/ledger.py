@@ -50,7 +50,8 @@ class Ledger:
         self.last: Response | None = None
         self.usage = Usage(0, 0, 0, 0, 0)
         self.cost: Decimal | None = Decimal(0)
-        self._spent = Spent()
+        self.spent = Spent()
+        """What counts against a budget: estimated where there is one, else as far as it was told."""
         self.summary: Summary | None = None
         self.metadata: dict[str, Any] = {}
         self.lost = False
@@ -136,7 +137,7 @@ class Ledger:
         if self._store is None:
             return False
         if self._saved is None:
-            return bool(self.messages)  # what never had a turn leaves no trace
+            return bool(self.messages) or self.spent != Spent()  # what never had a turn leaves no trace
         return self._saved != self._beside(self.pending) or not same(self._stored, self.messages)
 
     def _beside(self, pending: Pending) -> tuple[Any, ...]:
@@ -144,7 +145,7 @@ class Ledger:
             metadata = json.dumps(self.metadata, sort_keys=True)
         except (TypeError, ValueError, RecursionError) as error:
             raise StateError(f"The conversation's metadata cannot be saved as JSON: {error}") from None
-        return pending, self.usage, self.cost, self._spent, metadata, self.summary, self._runner, dict(self.origin)
+        return pending, self.usage, self.cost, self.spent, metadata, self.summary, self._runner, dict(self.origin)
 
     def claim(self, messages: Sequence[Message], pending: Pending, *, seconds: float | None = None) -> None:
         """Save *messages* and *pending* as :meth:`write` does, and that this turn has the calls from here on.
@@ -176,7 +177,7 @@ class Ledger:
             "pending": pending.to_list(),
             "usage": self.usage.to_dict(),
             "cost": None if self.cost is None else str(self.cost),
-            "spent": self._spent.to_dict(),
+            "spent": self.spent.to_dict(),
             "summary": None if self.summary is None else self.summary.to_dict(),
             "metadata": self.metadata,
             "origin": self.origin,
@@ -198,7 +199,8 @@ class Ledger:
             pending = Pending.from_list(state["pending"])
             usage = Usage.from_dict(state["usage"])
             cost = None if state["cost"] is None else Decimal(state["cost"])
-            spent = Spent.from_dict(state.get("spent") or Spent().to_dict())
+            told = {"tokens": usage.total or 0, "usd": cost or 0}  # before there was a tally
+            spent = Spent.from_dict(state.get("spent") or told)
             summary = None if state["summary"] is None else _summary(state["summary"])
             metadata = dict(state["metadata"])
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
@@ -207,7 +209,7 @@ class Ledger:
                 "it was left as it is."
             ) from error
         self.messages, self.pending, self.last = list(kept.messages), pending, None
-        self.usage, self.cost, self._spent, self.summary, self.metadata = usage, cost, spent, summary, metadata
+        self.usage, self.cost, self.spent, self.summary, self.metadata = usage, cost, spent, summary, metadata
         self._runner = state.get("runner")
         self._revision, self._stored, self._saved = kept.revision, list(kept.messages), self._beside(pending)
         if self._runner is not None and not runner.at_it(self._runner):
@@ -263,7 +265,7 @@ class Ledger:
         """Give another one that begins with the same history."""
         fork = Ledger(id, messages=self.messages, store=self._store, keep_partial=self.keep_partial, origin=self.origin)
         fork.last = None if self.last is None else attrs.evolve(self.last, pending=())
-        fork.summary, fork.metadata = self.summary, dict(self.metadata)
+        fork.summary, fork.metadata, fork.spent = self.summary, dict(self.metadata), self.spent
         return fork
 
     @property
@@ -275,12 +277,6 @@ class Ledger:
         """Close the store, where it was made for this conversation."""
         if self._store is not None and self._owns_store:
             self._store.close()
-
-    @property
-    def spent(self) -> Spent:
-        """What counts against a budget, which earlier turns may not have had."""
-        known, cost = self._spent.usd, self.cost or Decimal(0)
-        return Spent(max(self.usage.total or 0, self._spent.tokens), None if known is None else max(cost, known))
 
     @property
     def stored(self) -> bool:
@@ -336,7 +332,7 @@ class Ledger:
         Args:
             ran: a tool has run, or a decision was used up: the finished rounds stay whatever happened.
             pending: what waits from here on, where the turn was whole.
-            spent: what the turn took of the budget, where there is one.
+            spent: what the turn took of a budget.
 
         Raises:
             ConversationBusy, StateError, StoreCorrupt: it cannot be saved; it is in memory all the same, but for
@@ -345,7 +341,7 @@ class Ledger:
         self.release()
         came = bool(response.message.parts or answer.messages)
         if came or outcome == "complete" or response.usage:
-            self._spent += spent
+            self.spent += spent
             self.usage += response.usage
             self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         if outcome == "cancelled" and not came:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
@@ -72,8 +72,8 @@ class Price:
         return cls(**given)
 
     def cost(self, usage: Usage) -> Decimal | None:
-        """Give what *usage* costs, in USD; None where its prompt or generated tokens are not known."""
-        if usage.input is None or usage.output is None:
+        """Give what *usage* costs, in USD; None where prompt or generated tokens are not known, or less than a part."""
+        if usage.input is None or usage.output is None or _contradicts_itself(usage):
             return None
         parts = (
             (usage.cached or 0, self.input, self.cached),
@@ -82,6 +82,11 @@ class Price:
         )
         whole = usage.input * self.input + usage.output * self.output
         return (whole + sum(count * (own - plain) for count, plain, own in parts if own is not None)) / _MILLION
+
+
+def _contradicts_itself(usage: Usage) -> bool:
+    parts = (usage.cached or 0) + (usage.cache_write or 0)
+    return parts > (usage.input or 0) or (usage.reasoning or 0) > (usage.output or 0)
 
 
 Prices = Mapping[str, Price]
@@ -99,6 +104,8 @@ def read_prices(given: Mapping[str, Price | Mapping[str, Any]] | None) -> Prices
         raise TypeError(f"prices={given!r:.60}: give a dict of models and their Price.")
     read = {}
     for model, price in given.items():
+        if not isinstance(model, str):
+            raise TypeError(f"prices={{{model!r:.60}: …}}: a model is named by a string.")
         try:
             read[model] = Price.of(price)
         except (TypeError, ValueError) as error:
@@ -107,10 +114,12 @@ def read_prices(given: Mapping[str, Price | Mapping[str, Any]] | None) -> Prices
 
 
 def own_price(prices: Prices, *models: str | None) -> Price | None:
-    """Give the price that *prices* has for the first of *models* it knows: by its name, else by a pattern."""
-    for model in filter(None, models):
+    """Give the price that *prices* has for one of *models*: for the first by name, else by the first pattern."""
+    named = [model for model in models if model]
+    for model in named:
         if model in prices:
             return prices[model]
+    for model in named:
         for pattern, price in prices.items():
             if fnmatchcase(model, pattern):
                 return price
@@ -138,6 +147,8 @@ def cost_of(
     Raises:
         TypeError, ValueError: a price of one's own cannot be used.
     """
+    if not isinstance(usage, Usage) or not isinstance(model, str):
+        raise TypeError(f"cost_of({usage!r:.40}, {model!r:.40}): give a Usage and the name of a model.")
     own = own_price(read_prices(prices), model)
     if own is not None:
         return own.cost(usage)
@@ -152,7 +163,7 @@ def is_listed_here() -> bool:
 
 def listed_cost(usage: Usage, model: str, provider: str | None, base_url: str | None) -> Decimal | None:
     """Give what *usage* costs by the price list, or None."""
-    if usage.input is None or usage.output is None or not is_listed_here():
+    if usage.input is None or usage.output is None or _contradicts_itself(usage) or not is_listed_here():
         return None
     whose: dict[str, Any] = {"provider_id": _LISTED.get(provider or "", provider)}
     if provider == _BY_ADDRESS:
@@ -175,19 +186,19 @@ class Seller:
 
     name: str
     base_url: str | None = None
-    prices: Prices = attrs.field(factory=dict)
-    """The user's own, which come first."""
+    prices: tuple[Prices, ...] = ()
+    """The user's own, the nearest first; all of them come before the list."""
     free: bool = False
     unknown: set[str] = attrs.field(factory=set)
     """The models of which a warning has said that their price is not known."""
 
     def over(self, prices: Prices | None) -> Seller:
         """Give the same seller with the *prices* of a conversation before its own."""
-        return attrs.evolve(self, prices={**prices, **self.prices, **prices}) if prices else self
+        return attrs.evolve(self, prices=(prices, *self.prices)) if prices else self
 
     def cost(self, usage: Usage, *models: str | None) -> Decimal | None:
         """Give what *usage* costs with the first of *models* that has a price, in USD, or None."""
-        own = own_price(self.prices, *models)
+        own = self._own(*models)
         if own is not None:
             return own.cost(usage)
         if self.free:
@@ -197,14 +208,21 @@ class Seller:
 
     def untold(self, model: str) -> Decimal | None:
         """Give what an answer of *model* costs of which nothing is told: 0 where it is free, else None."""
-        return Decimal(0) if self.free and own_price(self.prices, model) is None else None
+        return Decimal(0) if self.free and self._own(model) is None else None
+
+    def _own(self, *models: str | None) -> Price | None:
+        found = (own_price(prices, *models) for prices in self.prices)
+        return next((price for price in found if price is not None), None)
 
     def doubt(self, usage: Usage, model: str | None) -> str | None:
-        """Give the warning that a model has no known price, the first time it is met; None where that is not why."""
-        counted = usage.input is not None and usage.output is not None
-        if not counted or not model or model in self.unknown or self._is_own or not (self.prices or is_listed_here()):
+        """Give the warning that there is no cost, the first time that a model has none; None where nobody wonders."""
+        if usage.input is None or usage.output is None or not model or model in self.unknown or self._is_own:
+            return None
+        if not (any(self.prices) or is_listed_here()):
             return None
         self.unknown.add(model)
+        if _contradicts_itself(usage):
+            return f"The token counts of {self.name} contradict each other, so the cost is not known."
         return f"The price of {model} of {self.name} is not known, so the cost is not; prices= can say it."
 
     @property
@@ -226,20 +244,16 @@ class Seller:
         )
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Pricing:
-    """Price the rounds of one turn, whichever of its providers answers."""
+    """Price the rounds of one turn; it is told when another provider answers."""
 
-    sellers: Sequence[Seller]
+    seller: Seller
 
-    def cost(self, usage: Usage, provider: str, *models: str | None) -> Decimal | None:
-        """Give what a round of *provider* costs in USD, or None; the first of *models* with a price counts."""
-        costs = (seller.cost(usage, *models) for seller in self._named(provider))
-        return next((cost for cost in costs if cost is not None), None)
+    def cost(self, usage: Usage, *models: str | None) -> Decimal | None:
+        """Give what a round costs in USD, or None; see :meth:`Seller.cost`."""
+        return self.seller.cost(usage, *models)
 
-    def doubt(self, usage: Usage, provider: str, model: str | None) -> str | None:
-        """Give the warning that *model* has no known price, once; see :meth:`Seller.doubt`."""
-        return next((seller.doubt(usage, model) for seller in self._named(provider)), None)
-
-    def _named(self, provider: str) -> list[Seller]:
-        return [seller for seller in self.sellers if seller.name == provider]
+    def doubt(self, usage: Usage, model: str | None) -> str | None:
+        """Give the warning that there is no cost, once; see :meth:`Seller.doubt`."""
+        return self.seller.doubt(usage, model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import attrs
 
 from promptstream.answer import Answer
@@ -36,7 +38,13 @@ class Spending:
             raise BudgetExceeded(f"{excess}; no further request was sent.")
 
     def spent(self, answer: Answer) -> Spent:
-        """Give what the turn has spent so far; all of it is estimated where the provider does not tell the tokens."""
+        """Give what the turn has spent so far; all of it is estimated where the provider does not tell the tokens.
+
+        Without a budget only what was told counts, for a later one.
+        """
+        if not self.budget:
+            usage, cost = answer.told
+            return Spent(usage.total or 0, cost or Decimal(0))
         if not self._requests:
             return Spent()
         usage, cost = answer.usage, answer.cost
@@ -44,5 +52,5 @@ class Spending:
             prompt = sum(estimate(request.messages, request.tools) for request in self._requests)
             usage = Usage(prompt, text_tokens(answer.text) + text_tokens(answer.reasoning))
         if cost is None and answer.pricing is not None:
-            cost = answer.pricing.cost(usage, answer.provider, answer.model, self._requests[-1].model)
+            cost = answer.pricing.cost(usage, answer.model, self._requests[-1].model)
         return Spent(usage.total or 0, cost)

@@ -250,6 +250,18 @@ def test_a_cut_answer_is_cut_within_layers_too(server, dialect: Dialect, layer):
         asking(provider, layer, request=request_for(dialect, provider)).result()
 
 
+@pytest.mark.parametrize("layer", [plain, text_only, hold])
+def test_a_terminator_without_content_is_no_answer_within_layers_either(server, layer):
+    """A sentinel counts after content alone, whoever looks at it on the way."""
+
+    def script(conn: Conn) -> None:
+        conn.request()
+        conn.send(chunked_head() + http_chunk(b"data: [DONE]\n\n") + LAST_CHUNK)
+
+    with providers.Compatible(server(script).url, api_key="k") as provider, pytest.raises(errors.Truncated):
+        asking(provider, layer).result()
+
+
 # Clocks and cancels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from time import sleep
 
 import pytest
 from openai_server import OpenAIServer
@@ -345,3 +346,119 @@ def test_an_event_with_a_cost_is_json():
     with promptstream.chat(provider=Scripted([told(1, 0)]), prices=DEAR) as conv:
         final = json.loads(json.dumps([*conv.stream("Hi").iter_events()][-1]))["final"]
     assert final["cost"] == 1.0
+
+
+# What others got wrong
+
+
+@pytest.mark.parametrize(
+    "usage", [Usage(100, 0, cached=1000), Usage(10, 5, reasoning=10**6), Usage(5, 5, cache_write=9)]
+)
+def test_a_part_that_is_larger_than_its_whole_has_no_cost(usage):
+    """Else a cost could be negative, and a budget never end."""
+    assert DEAR["scripted"].cost(usage) is None
+    assert cost_of(usage, "gpt-4o-mini", provider="openai") is None
+    with promptstream.chat(provider=Scripted([["Hi", usage]]), prices=DEAR) as conv:
+        response = conv.send("Hi")
+    assert response.cost is None
+    assert "contradict each other" in response.warnings[0]
+
+
+def test_a_name_counts_before_a_pattern_also_where_the_answer_names_a_dated_model():
+    """As vendors do."""
+    prices = {"gpt-*": Price(9, 9), "gpt-4o": Price(1, 1)}
+    script = [["Hi", Finish(reason="stop", model="gpt-4o-2024-08-06", usage_seen=Usage(1_000_000, 0))]]
+    with promptstream.chat(provider=Scripted(script, model="gpt-4o"), prices=prices) as conv:
+        assert conv.send("Hi").cost == 1
+
+
+def test_a_conversations_pattern_comes_before_its_providers_name():
+    """The nearer word counts, whatever its form."""
+    provider = Scripted([["Hi", Usage(1_000_000, 0)]], model="m", prices={"m": Price(1, 1)})
+    with promptstream.chat(provider=provider, prices={"*": Price(2, 2)}) as conv:
+        assert conv.send("Hi").cost == 2
+
+
+def test_two_providers_of_one_name_have_their_own_prices():
+    """Two compatible servers are a common case."""
+    first = Scripted([[promptstream.errors.Overloaded("busy")]], model="m", prices={"m": Price(1, 1)})
+    second = Scripted([["Hi", Usage(1_000_000, 0)]], model="m", prices={"m": Price(50, 50)})
+    with promptstream.chat(provider=first, fallback=[second]) as conv:
+        assert conv.send("Hi").cost == 50
+
+
+def test_a_budget_that_comes_later_knows_what_was_told_before_a_stop(tmp_path):
+    """A stopped turn makes the sum unknown, not the spending undone."""
+    options = {"store": tmp_path / "kept.db", "conversation_id": "c", "prices": DEAR}
+    with promptstream.chat(provider=Scripted([told(100, 0), ["a", "b"]]), **options) as conv:
+        conv.send("Hi")
+        next(iter(conv.stream("Hi")))
+    options["budget"] = "$50"
+    with promptstream.chat(provider=Scripted(["never"]), **options) as conv, pytest.raises(BudgetExceeded):
+        conv.send("Hi")
+
+
+def test_a_first_turn_that_failed_is_kept_with_what_it_spent(tmp_path):
+    """A program that starts again and again has one budget all the same."""
+    options = {"store": tmp_path / "kept.db", "conversation_id": "c", "budget": 15}
+    script = [["Hel", Usage(10, 8), promptstream.errors.Truncated("cut")]]
+    with promptstream.chat(provider=Scripted(script), **options) as conv, pytest.raises(promptstream.StreamError):
+        conv.send("Hi")
+    with promptstream.chat(provider=Scripted(["never"]), **options) as conv, pytest.raises(BudgetExceeded):
+        conv.send("Hi")
+
+
+def test_a_fork_has_what_is_left_of_the_budget():
+    """Its own usage and cost begin at 0."""
+    with promptstream.chat(provider=Scripted([told(10, 5), "x"]), budget=15) as conv:
+        conv.send("Hi")
+        fork = conv.fork()
+        assert fork.usage.total == 0
+        with pytest.raises(BudgetExceeded):
+            fork.send("Hi")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: promptstream.chat(provider=Scripted([]), prices={5: Price(1, 1)}), "named by a string"),
+        (lambda: cost_of(Usage(1, 1), None), "the name of a model"),
+        (lambda: cost_of({"input": 1}, "m"), "give a Usage"),
+    ],
+)
+def test_what_is_no_model_or_no_usage_is_told(call, words):
+    """In our words."""
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+# Tokens per second
+
+
+@pytest.mark.parametrize(
+    ("script", "least", "most"),
+    [
+        ([["a ", 0.02, "b", Usage(5, 1002, reasoning=1000)]], 10, 100),  # thoughts that were kept back
+        ([["all at once", Usage(5, 500)]], None, None),
+        ([["a ", 0.02, "b", Usage(5, 2)]], 10, 100),
+        ([["a ", 0.02, "b"]], None, None),
+    ],
+)
+def test_tokens_per_second_are_those_that_were_seen_to_come(script, least, most):
+    """None where nothing can be measured."""
+    speed = Scripted(script).send("Hi").timing.tokens_per_second
+    assert (speed is None) if least is None else least < speed <= most
+
+
+def test_tools_do_not_count_as_generating():
+    """Each round is measured by itself."""
+
+    def wait() -> str:
+        """Take a while."""
+        sleep(0.05)
+        return "done"
+
+    script = [["a ", 0.015, "b", ToolCall("1", "wait", {}), Usage(5, 30)], ["c", 0.015, "d", Usage(5, 30)]]
+    with promptstream.chat(provider=Scripted(script), tools=[wait]) as conv:
+        timing = conv.send("Hi").timing
+    assert timing.tokens_per_second > 60 / (timing.total - 0.05)

@@ -262,7 +262,7 @@ class _Onion:
             elif last.inner.error is not None or not _provider_of(last).finished:
                 told.withdraw()
                 raise _cut(last) from _bare(last.inner.error)
-        yield from told.signals()
+        yield from told.signals(told.stated or any(run.begun for run in self._runs))
 
     def _own(self, run: _Run) -> Iterator[Chunk]:
         """End the answer of a layer that asked nobody: it is whole as it stands."""

@@ -151,11 +151,14 @@ class Told:
         for entry in self._drained():
             yield from self._retrieved(entry)
 
-    def signals(self) -> Iterator[Chunk]:
-        """Hand out the finish signals."""
-        if not self.shown and any(chunk.sentinel and chunk.reason is None for chunk in self._signals):
-            yield Opaque(new=True)  # a sentinel counts after content, which was dropped
-        yield from self._signals
+    def signals(self, begun: bool) -> Iterator[Chunk]:
+        """Hand out the finish signals; *begun* says that the provider gave content, or a layer its word for it.
+
+        A sentinel counts after content alone: what was dropped of it is stood for, what never came is not.
+        """
+        if begun and not self.shown and any(chunk.sentinel and chunk.reason is None for chunk in self._signals):
+            yield Opaque(new=True)
+        yield from (chunk for chunk in self._signals if begun or chunk.reason is not None)
 
     def withdraw(self) -> None:
         """Take the finish signals back: they are of an answer that was put aside, or is cut."""

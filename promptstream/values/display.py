@@ -88,7 +88,7 @@ def call(asked: ToolCall, result: ToolResult | None = None, waiting: str = "") -
 
 def _block(text: str) -> str:
     shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
-    style = "white-space: pre-wrap; overflow-wrap: anywhere; margin: .3em 0 .3em 1.5em"
+    style = "white-space: pre-wrap; overflow-wrap: anywhere; margin: .3em 0 .3em 1.5em; font-family: monospace"
     return f'<pre style="{style}">{plain(shown)}</pre>'
 
 

@@ -16,7 +16,7 @@ _UNSAFE = re.compile("[\x7f\x85\u2028\u2029\ud800-\udfff]")
 """What some readers of lines take for the end of one, and halves of surrogate pairs, which UTF-8 cannot carry."""
 
 
-def events_to_sse(events: Iterable[Chunk] | Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def events_to_sse(events: Iterable[Chunk] | Iterable[Mapping[str, Any]]) -> Written:
     """Yield *events* as Server-Sent Events, each whole and ready to be sent: ``data: {…}`` and an empty line.
 
     One thread reads what this gives. Its ``close()``, which web frameworks call where the reader went away, closes
@@ -28,12 +28,12 @@ def events_to_sse(events: Iterable[Chunk] | Iterable[Mapping[str, Any]]) -> Iter
     Raises, while iterating:
         TypeError, ValueError: an event is no JSON.
     """
-    return _Written(events, "data: ", "\n\n")
+    return Written(events, "data: ", "\n\n")
 
 
-def events_to_ndjson(events: Iterable[Chunk] | Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def events_to_ndjson(events: Iterable[Chunk] | Iterable[Mapping[str, Any]]) -> Written:
     """Yield *events* as lines of JSON, each whole and ready to be sent. All else is as with :func:`events_to_sse`."""
-    return _Written(events, "", "\n")
+    return Written(events, "", "\n")
 
 
 def event_json(event: Chunk | Mapping[str, Any]) -> str:
@@ -57,8 +57,10 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-class _Written(Iterator[str]):
-    """Write events one by one. No generator: its close() before the first step would not reach what it reads."""
+class Written(Iterator[str]):
+    """Give events as text, one by one, until it is closed. Made by ``events_to_sse`` and ``events_to_ndjson``."""
+
+    # No generator: its close() before the first step would not reach what it reads.
 
     def __init__(self, events: Iterable[Any], before: str, after: str) -> None:
         self._source: Any = events

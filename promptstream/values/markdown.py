@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-_BOX = "background: rgba(128, 128, 128, .12); padding: .6em .8em; margin: .6em 0; border-radius: 4px; overflow-x: auto"
+_BOX = (
+    "background: rgba(128, 128, 128, .12); padding: .6em .8em; margin: .6em 0; border-radius: 4px; overflow-x: auto; "
+    "font-family: monospace"
+)
 """How code stands out, on light and on dark."""
 _SPAN = r"{}(?:(?!{}).){{1,600}}?{}"
 _MATH = re.compile(
