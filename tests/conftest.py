@@ -36,6 +36,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTSTREAM_CONFIG", os.devnull)
 
 
+@pytest.fixture
+def no_price_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be without the extra that lists prices: costs are the wire's alone."""
+    monkeypatch.setattr("promptstream.pricing.is_listed_here", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def model_file() -> Path:
     """The embedded model's weights, fetched once into the user's cache; skipped where they cannot be had."""

@@ -227,6 +227,7 @@ def bodies_of(body: bytes) -> list[dict]:
     return [json.loads(data) for data in re.findall(rb"^data: (\{.*\})", body, re.MULTILINE)]
 
 
+@pytest.mark.usefixtures("no_price_list")
 def test_every_recorded_answer_has_the_cost_reason_and_id_that_the_wire_says(recorded):
     """Cost, native reason and generation id of 39 recordings are those of their events, each said once."""
     assert len(recorded) == 39

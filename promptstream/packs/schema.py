@@ -16,7 +16,7 @@ from promptstream.packs.shape import FLAG, TEXT, TEXTS, Shape, measure, unknown
 
 PROVIDERS = (
     *("openai", "anthropic", "gemini", "openrouter", "ollama"),
-    *("qwen", "compatible", "local", "scripted"),
+    *("qwen", "compatible", "local", "scripted", "replay"),
 )
 """Those that nobody has to register."""
 _MOST_PATTERNS = 500

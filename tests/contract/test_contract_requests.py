@@ -286,6 +286,7 @@ def test_an_image_by_its_address_is_sent_or_refused_before_anything_is(wire: Wir
             assert server.requests == []
 
 
+@pytest.mark.usefixtures("no_price_list")
 def test_a_warning_reaches_the_response(wire: Wire, serve):
     """What was left out is in response.warnings, once."""
     name = min(wire.lacking & set(VALUES), default=None)

@@ -367,6 +367,7 @@ def test_a_cut_second_round_is_not_asked_again(wire: Wire, serve, bench):
 # Figures
 
 
+@pytest.mark.usefixtures("no_price_list")
 def test_usage_and_cost_add_up_over_the_rounds(wire: Wire, serve, bench):
     """The response's are the turn's; the conversation's are those of all turns."""
     server = serve(counted(ONE, Count(21, 9, 4, 3)), counted(LAST, Count(40, 10, 0, 0)), counted(LAST, Count(5, 6)))

@@ -15,7 +15,7 @@ const count = (value) => (value == null ? "unknown" : value.toLocaleString("en")
 
 function money(cost) {
   if (cost == null) return "unknown";
-  return cost > 0 && cost < 0.0001 ? `$${cost.toPrecision(2)}` : `$${cost.toFixed(4)}`;
+  return cost > 0 && cost < 0.001 ? `$${cost.toPrecision(2)}` : `$${cost.toFixed(4)}`;
 }
 
 /** Add a turn's figures to those of the answer it goes on with, where approvals stood between them; times in ms. */
