@@ -25,6 +25,9 @@ from promptstream.errors import ProviderError, Truncated
 from promptstream.values.chunk import ChunkType
 
 
+pytestmark = pytest.mark.usefixtures("no_price_list")  # what was observed is what the wire says
+
+
 @pytest.fixture(params=names() or ["none"])
 def recording(request: pytest.FixtureRequest, conformance_data: object) -> Recording:
     """Each recorded answer in its turn."""

@@ -26,6 +26,8 @@ from server import LAST_CHUNK, Conn, Server, head, http_chunk
 from promptstream.client import Provider
 from promptstream.errors import StreamError, Truncated
 
+pytestmark = pytest.mark.usefixtures("no_price_list")  # what was observed is what the wire says
+
 FRAMINGS = ("chunked", "content-length", "close")
 FINE = 2048
 """Up to this size a body is sent byte by byte; larger ones are cut at random, lest the suite take minutes."""
