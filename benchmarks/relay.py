@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import report
@@ -30,26 +31,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = options.rate * options.seconds
     with ExitStack() as stack:
         provider = stack.enter_context(Child(PARTS, "provider", str(tokens), str(1 / options.rate)))
-        port = provider.hear()["port"]
-        relay = stack.enter_context(Child(PARTS, "relay", str(port), str(options.clients)))
-        served = relay.hear()["port"]
-        before = relay.ask()
+        relays, served = _relays(stack, str(provider.hear()["port"]), options)
+        before = _resident(relays)
         clients = stack.enter_context(Child(PARTS, "clients", str(served), str(options.clients)))
         clients.hear()
-        connected = relay.ask()
-        _round(provider, relay, clients, tokens, options)  # what is imported at first use is none of the relay's
-        rounds = [_round(provider, relay, clients, tokens, options) for _ in range(options.rounds)]
-        after = relay.ask()
-    each = [(now["resident"] - before["resident"]) / options.clients / 1024 for now in (connected, after)]
+        connected = _resident(relays)
+        _round(provider, relays, clients, tokens, options)  # what is imported at first use is none of the relay's
+        rounds = [_round(provider, relays, clients, tokens, options) for _ in range(options.rounds)]
+        after = _resident(relays)
+    each = [(now - before) / options.clients / 1024 for now in (connected, after)]
     if options.json:
         print(json.dumps({"options": vars(options), "rounds": rounds, "KiB per client": each}))
     else:
         print(f"{options.clients} clients, {options.rate} tokens a second each, {options.seconds} s a round.")
-        print(report.machine({}))
+        print(f"Relays at the port: {options.relays}. {report.machine({})}")
         print(f"\n{report.table(HEADS, [_row(number, each) for number, each in enumerate(rounds, 1)])}")
         print(f"\nMemory per client: {each[0]:.0f} KiB connected, {each[1]:.0f} KiB after its turns.")
         print(f"Promised: no failure, and a p99 below {PROMISED * 1e3:.0f} ms.")
     return any(each["failed"] for each in rounds)
+
+
+def _relays(stack: ExitStack, port: str, options: argparse.Namespace) -> tuple[list[Child], int]:
+    """Start the relays; give them, and the port that they share."""
+    folder = stack.enter_context(TemporaryDirectory())
+    store = f"{folder}/kept.db" if options.relays > 1 else ""
+    relays: list[Child] = []
+    served = 0
+    for _ in range(options.relays):
+        relay = stack.enter_context(Child(PARTS, "relay", port, str(options.clients), str(served), store))
+        served = relay.hear()["port"]
+        relays.append(relay)
+    return relays, served
+
+
+def _resident(relays: Sequence[Child]) -> int:
+    return sum(each.ask()["resident"] for each in relays)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,16 +75,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=10, help="that a turn takes (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each client (%(default)s)")
     parser.add_argument("--spread", type=float, default=1.0, metavar="S", help="in which all begin (%(default)s)")
+    parser.add_argument("--relays", type=int, default=1, help="processes that share the port (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     options = parser.parse_args(arguments)
-    if min(options.clients, options.rate, options.seconds, options.rounds) < 1 or options.spread < 0:
+    if min(options.clients, options.rate, options.seconds, options.rounds, options.relays) < 1 or options.spread < 0:
         parser.error("give numbers above 0")
     return options
 
 
-def _round(provider: Child, relay: Child, clients: Child, tokens: int, options: argparse.Namespace) -> dict[str, Any]:
+def _round(
+    provider: Child, relays: Sequence[Child], clients: Child, tokens: int, options: argparse.Namespace
+) -> dict[str, Any]:
     def costs() -> list[float]:
-        return [relay.ask()["cpu"], provider.ask()["cpu"]]
+        return [sum(each.ask()["cpu"] for each in relays), provider.ask()["cpu"]]
 
     before, begun = costs(), time.monotonic()
     answer = clients.ask(timeout=options.seconds + 180, tokens=tokens, spread=options.spread)

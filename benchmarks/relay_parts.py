@@ -101,14 +101,15 @@ def _sized(piece: bytes) -> bytes:
 # The relay
 
 
-def serve(port: int, connections: int) -> None:
+def serve(port: int, connections: int, at: int, store: str) -> None:
     """Serve a relay on that provider until the parent closes this process's input; tell its CPU and memory."""
-    sys.setswitchinterval(float(os.environ.get("SWI", "0.05")))
+    sys.setswitchinterval(0.05)  # as the command does
     from promptstream.providers import get
     from promptstream.web import Relay
 
     provider = get("compatible", base_url=f"http://127.0.0.1:{port}/v1", model="bench")
-    with Relay(provider=provider, port=0, max_connections=connections, page=False) as relay:
+    shared: dict[str, Any] = {"store": store, "share_port": True} if store else {}
+    with Relay(provider=provider, port=at, max_connections=connections, page=False, **shared) as relay:
         say(port=relay.port)
         for _ in sys.stdin:
             say(
@@ -230,7 +231,7 @@ def main() -> None:
     if part == "provider":
         Provider(int(numbers[0]), float(numbers[1])).run()
     elif part == "relay":
-        serve(int(numbers[0]), int(numbers[1]))
+        serve(int(numbers[0]), int(numbers[1]), int(numbers[2]), numbers[3])
     else:
         clients(int(numbers[0]), int(numbers[1]))
 

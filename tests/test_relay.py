@@ -18,6 +18,7 @@ from promptstream.providers import Scripted
 from promptstream.state.memory import MemoryStore
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.web import Relay
+from promptstream.web.talk import Batch
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
 ROOMS = ToolCall("call-1", "book", {"room": 7})
@@ -177,6 +178,30 @@ def test_variables_of_a_message_are_for_its_turn_and_those_of_the_server_are_not
         client.say("Hi")
         assert "language" in client.next()["error"]
     assert provider.requests[0].messages[0].text == "Speak German to Ada."
+
+
+def test_texts_that_came_together_are_said_together_and_none_waits_for_what_has_not_come():
+    """Each is a message of its own all the same; what stands between the provider and the loop turns it off."""
+    told: list[tuple[str, ...]] = []
+    gate = threading.Event()
+    with OpenAIServer(["a", "b", "c", gate, "d"]) as server:
+        provider = promptstream.providers.Compatible(base_url=server.url, model="toy-1")
+        for layers in ([], [lambda request, call_next: call_next(request)]):
+            gate.clear()
+            stream = promptstream.chat(provider=provider, middleware=layers).stream("Hi")
+            batch = Batch(lambda *events: told.append(events), lambda: None)
+            stream.when_drained(batch.drained)
+            for chunk in stream:
+                batch.add(chunk.text, chunk.type is ChunkType.TEXT)
+                if chunk.text == "c":
+                    opener = threading.Timer(0.02, gate.set)
+                    opener.start()
+            assert "".join(text for each in told for text in each) == "abcd"
+            assert ("c" in [each[-1] for each in told]) or layers
+            assert not layers or max(map(len, told)) == 1
+            told.clear()
+            opener.join()
+        provider.close()
 
 
 # Decisions
@@ -411,6 +436,22 @@ def test_a_relay_can_be_closed_before_it_was_started_and_not_started_after():
         relay.start()
 
 
+def test_relays_that_share_a_port_and_a_store_are_one_to_their_clients(tmp_path: Path):
+    """Whichever of them a client comes to, it goes on with its conversation."""
+    shared: dict[str, Any] = {"store": str(tmp_path / "kept.db"), "share_port": True}
+    with serving("Hi Ada.", **shared) as one, Relay(provider=Scripted(["Ada."]), port=one.port, **shared) as other:
+        with Client(one) as client:
+            (first, second) = (one, other) if one.connections else (other, one)
+            client.answer("I am Ada.")
+        while True:
+            with Client(one) as back:
+                if second.connections:
+                    back.do("resume", conversation_id=client.id)
+                    assert len(back.next()["messages"]) == 2
+                    break
+        assert first is not second
+
+
 def test_serve_forever_ends_when_another_thread_closes():
     """It blocks until then."""
     relay = Relay(provider=Scripted(), port=0)
@@ -434,6 +475,7 @@ def test_serve_forever_ends_when_another_thread_closes():
         ({"token": " "}, "token="),
         ({"conversation_id": "x"}, "each connection"),
         ({"opener": lambda id: None}, "beside opener="),
+        ({"share_port": True}, "give the store"),
         ({"tempreature": 1}, "temperature"),
     ],
 )

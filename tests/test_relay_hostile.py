@@ -17,6 +17,7 @@ from relays import LONG, PATIENCE, Client, Raw, serving, wait_until
 import promptstream
 from promptstream.state.memory import MemoryStore
 from promptstream.web import Relay
+from promptstream.web.talk import Talk
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
 TOKEN = "T0p-secret-token"
@@ -63,16 +64,22 @@ def test_a_client_that_reads_nothing_holds_up_its_provider_and_is_cut_off_in_tim
     assert store.load(kept.id).messages[-1].finish_reason == "cancelled"
 
 
-def test_a_cancel_is_heard_from_a_client_that_does_not_read():
+def test_a_cancel_is_heard_from_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch):
     """Sending waits, reading does not."""
-    with OpenAIServer(["x" * 65_536] * 1000) as server:
-        provider = promptstream.providers.Compatible(base_url=server.url, model="toy-1")
-        with provider, serving(provider=provider) as relay, Raw(relay, receives=4096) as slow:
-            slow.handshake()
-            slow.act("send_message", message="Go")
-            wait_until(server.asked.is_set)
-            slow.act("cancel")
-            assert server.hung_up.wait(PATIENCE)
+    heard, sending = threading.Event(), [0.0]
+    monkeypatch.setattr(Talk, "cancel", lambda talk: heard.set())
+
+    def watched(request: Any, call_next: Any) -> Iterator[Any]:
+        for chunk in call_next(request):
+            sending[0] = monotonic()
+            yield chunk
+
+    with serving(["x" * 65_536] * 1000, middleware=[watched]) as relay, Raw(relay, receives=4096) as slow:
+        slow.handshake()
+        slow.act("send_message", message="Go")
+        wait_until(lambda: sending[0] and monotonic() - sending[0] > 0.1)  # it is stuck
+        slow.act("cancel")
+        assert heard.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("way", ["reset", "closed"])

@@ -1,4 +1,4 @@
-"""The recipes of docs/relay.md, served by the frameworks that they are for; and ``promptstream serve`` as it is used."""
+"""The recipes of docs/relay.md, served by the frameworks they are for; and ``promptstream serve`` as it is used."""
 
 from __future__ import annotations
 
@@ -121,6 +121,6 @@ def test_the_command_serves_a_pack_and_ends_by_ctrl_c(tmp_path: Path):
 def test_the_command_refuses_to_listen_for_strangers_without_a_token():
     """And says what to do; no flag takes the token itself."""
     with served("--host", "0.0.0.0", environment=basic({"OPENAI_API_KEY": "sk-test"})) as (process, url):
-        out, said = process.communicate(timeout=PATIENCE)
+        _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, url) == (1, "")
     assert "PROMPTSTREAM_RELAY_TOKEN" in said

@@ -86,6 +86,12 @@ Exit codes:
     metavar="N",
     help="How many clients at once.",
 )
+@option(
+    "--share-port",
+    section="Relay",
+    is_flag=True,
+    help="Let further processes of this command serve the same port; they need the same --store.",
+)
 @option("--page/--no-page", section="Relay", default=True, help="Serve the web page.")
 @option("--open", "opened", section="Relay", is_flag=True, help="Show the page in a browser.")
 @serving

@@ -64,6 +64,7 @@ class Relay:
         page: bool = True,
         title: str | None = None,
         insecure: bool = False,
+        share_port: bool = False,
         **options: Any,
     ) -> None:
         """Check all it can; nothing listens yet.
@@ -85,6 +86,9 @@ class Relay:
             ping_interval: seconds of silence after which it is asked whether it is there.
             page: serve the web page.
             title: of the page; else the prompt's name.
+            insecure: listen for other machines without a token.
+            share_port: let further processes listen at the same port, each with relays of its own; the system spreads
+                the clients over them. They need a *store* that they share.
             options: all else that :func:`promptstream.open`, or :func:`promptstream.chat` with its ``system``, takes.
 
         Raises:
@@ -99,12 +103,17 @@ class Relay:
                 f"host={host!r}: whoever reaches this machine could have conversations at your cost. Give token=…, or "
                 "insecure=True where something else keeps strangers out."
             )
+        if share_port and (store is None or not hasattr(socket, "SO_REUSEPORT")):
+            reason = (
+                "this system has no SO_REUSEPORT" if store is not None else "give the store that the processes share"
+            )
+            raise ConfigError(f"share_port=True: {reason}.")
         if "conversation_id" in options:
             raise ConfigError("conversation_id= is not for a relay: each connection has a conversation of its own.")
         if opener is not None and (pack is not None or prompt is not None or options):
             other = "pack" if pack is not None else "prompt" if prompt is not None else next(iter(options))
             raise ConfigError(f"{other}= is given beside opener=, which opens every conversation by itself.")
-        self._host, self._port, self._max = host, port, max_connections
+        self._host, self._port, self._max, self._share = host, port, max_connections, share_port
         made: Store | str | os.PathLike[str] = MemoryStore(_KEPT, _CHARACTERS) if store is None else store
         self._store, owned = open_store(made)
         self._owns_store = owned or store is None
@@ -163,7 +172,9 @@ class Relay:
                 return self
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
             try:
-                self._listener = socket.create_server((self._host, self._port), family=family, backlog=512)
+                self._listener = socket.create_server(
+                    (self._host, self._port), family=family, backlog=512, reuse_port=self._share
+                )
             except (OSError, OverflowError) as error:
                 raise ConfigError(f"The relay cannot listen at {self._host}:{self._port}: {_reason(error)}") from None
             self._listener.setblocking(False)

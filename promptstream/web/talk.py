@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from promptstream.conversation import Conversation
-from promptstream.errors import ConfigError, ConversationBusy, PromptStreamError
+from promptstream.errors import ConfigError, ConversationBusy, PromptStreamError, StreamError
 from promptstream.stream import Stream
 from promptstream.values.chunk import ChunkType
 from promptstream.values.events import event_json
@@ -49,6 +49,8 @@ class Talk:
         self._seen = 0
         """The revision of the conversation that is here."""
         self._thread: threading.Thread | None = None
+        self._turning = False
+        """True until the turn is over, which is before its last is said."""
 
     @property
     def conv(self) -> Conversation:
@@ -142,8 +144,9 @@ class Talk:
         self._decide(lambda conv: conv.submit(action["call_id"], action["result"], error=bool(action.get("error"))))
 
     def _resume(self, action: Mapping[str, Any]) -> None:
-        if self.running:
+        if self._turning:
             raise ConversationBusy("A turn is running; resume another conversation on a new connection.")
+        self.wait(_UNWIND)  # it may still be saying its last
         again = self._conv is not None and self._conv.id == action["conversation_id"]
         self.go_on(action["conversation_id"])
         self.greet()
@@ -176,7 +179,13 @@ class Talk:
         thread = threading.Thread(
             target=run, args=(self._run, stream, before), name="promptstream-web-turn", daemon=True
         )
-        thread.start()
+        self._turning = True
+        try:
+            thread.start()
+        except RuntimeError:
+            self._turning = False
+            stream.close()
+            raise StreamError("The relay's system has no thread left for a turn; try again later.") from None
         self._thread = thread
 
     def _run(self, stream: Stream, before: threading.Thread | None) -> None:
@@ -207,7 +216,7 @@ class Talk:
 
     def _over(self) -> tuple[ToolCall, ...]:
         """Let the next turn begin, which the client may ask for as soon as it has read how this one ended."""
-        conv = self.conv
+        conv, self._turning = self.conv, False
         try:
             self._seen = self._conversations.revision(conv)
             return conv.pending
