@@ -105,6 +105,12 @@ class Answer:
         """The reasoning so far."""
         return "".join(self._pieces("reasoning"))
 
+    @property
+    def lengths(self) -> tuple[int, int, int]:
+        """The pieces of text and of thoughts so far, and the characters of either."""
+        text, thoughts = self._pieces("text"), self._pieces("reasoning")
+        return len(text) + len(thoughts), sum(map(len, text)), sum(map(len, thoughts))
+
     def partial(self) -> Any:
         """Read the text of the last message as JSON, as far as it came; each call goes on from the one before."""
         from promptstream.partial import PartialJSON

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import contextvars
-import io
 import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from importlib import import_module
 from time import monotonic
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Protocol
 
+from promptstream.board import State, board, is_terminal
 from promptstream.errors import ConfigError
+from promptstream.painter import EVERY, Painter
 from promptstream.values.markdown import plain
 from promptstream.values.sanitise import clean
-
-EVERY = 0.08
-"""Seconds from one look to the next, at least."""
-PATIENCE = 5.0
-"""Seconds to wait for a front end at the end."""
-
-
-class State(Protocol):
-    """Tell how far something is; ``str()`` of it is the line beside the bar."""
-
-    @property
-    def part(self) -> tuple[int, int] | None:
-        """What is done, and of how much; None where that is unknown."""
 
 
 class Watcher(Protocol):
@@ -62,22 +49,20 @@ def watcher_for(progress: object) -> Watcher | None:
         raise TypeError(f"progress={progress!r:.60}: give True for a bar, or a function that is told how far it is.")
     if in_notebook():
         return _NotebookBar()
-    drawn = _is_watched(sys.stderr) and os.environ.get("TERM", "") not in ("dumb", "unknown")
-    return _TerminalBar(sys.stderr) if drawn else None
-
-
-def _is_watched(file: TextIO | None) -> bool:
-    try:
-        return file is not None and file.isatty()
-    except ValueError:  # it is closed
-        return False
+    drawn = is_terminal(sys.stderr) and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    # While somebody else's live display of rich is on, all that is written is its own.
+    return _TerminalBar() if drawn and type(sys.stderr).__module__ != "rich.file_proxy" else None
 
 
 def in_notebook() -> bool:
     """Tell whether this runs in the kernel of a notebook, whose front end shows more than text."""
-    ipython = sys.modules.get("IPython")  # where it is not loaded, no kernel of it runs this
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
+    return getattr(ipython(), "kernel", None) is not None
+
+
+def ipython() -> Any:
+    """Give the shell of IPython that runs this, a notebook's or a terminal's; None where none does."""
+    module = sys.modules.get("IPython")  # where it is not loaded, no shell of it runs this
+    return module.get_ipython() if module is not None else None
 
 
 class _Called:
@@ -106,51 +91,45 @@ class _Called:
         pass
 
 
-class Painter:
-    """Call *paint* again and again in a thread of its own, from :meth:`start` until it is stopped.
+class _Cell:
+    """Hold which bars a cell shows, and the displays of those that are gone, for the next ones."""
 
-    A paint that takes long comes less often, so that it takes a fifth of the time at most. One that raises is the
-    last: whoever stops the painter paints once more, and sees what is raised then.
-    """
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a finaliser may end a bar
+        self._bars: list[tuple[object, object]] = []
+        self._spare: list[tuple[object, Any]] = []
 
-    def __init__(self, paint: Callable[[], None]) -> None:
-        self._paint = paint
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._run,), name="promptstream-painter", daemon=True
-        )
+    def add(self, bar: object, cell: object) -> tuple[bool, Any]:
+        """Tell whether *bar* is begun while *cell* shows another one, and give a display that is free there, if any."""
+        with self._lock:
+            inner = any(each == cell for _, each in self._bars)
+            self._bars.append((bar, cell))
+            self._spare = [spare for spare in self._spare if inner and spare[0] == cell]
+            return inner, self._spare.pop()[1] if self._spare else None
 
-    def _run(self) -> None:
-        pause = EVERY
-        while not self._stopped.wait(pause):
-            began = monotonic()
-            try:
-                self._paint()
-            except Exception:  # raised again by the last paint, where it was not a passing trouble
-                return
-            pause = max(EVERY, 4 * (monotonic() - began))
+    def remove(self, bar: object, display: Any) -> None:
+        """Take *bar* out, and keep *display*, where there is one, for the next."""
+        with self._lock:
+            cells = [cell for each, cell in self._bars if each is bar]
+            self._bars = [each for each in self._bars if each[0] is not bar]
+            self._spare += [(cell, display) for cell in cells if display is not None]
 
-    def start(self) -> None:
-        """Begin, with the first paint a moment from now."""
-        self._thread.start()
 
-    def stop(self) -> None:
-        """Let no further paint begin, and wait for the one that runs. Idempotent."""
-        self._stopped.set()
-        if self._thread.ident is not None:
-            self._thread.join(PATIENCE)
+_cell = _Cell()
 
 
 class _NotebookBar:
-    """Show a bar below the cell."""
+    """Show a bar below the cell. One that is begun while another shows is wiped at its end, for the next one."""
 
     def __init__(self) -> None:
         self._painter = Painter(self._paint)
         self._handle: Any = None
+        self._inner = False
         self._last: State | None = None
 
     def begin(self, now: Callable[[], State]) -> None:
         self._now = now
+        self._inner, self._handle = _cell.add(self, ipython().execution_count)
         self._paint()
         self._painter.start()
 
@@ -165,10 +144,13 @@ class _NotebookBar:
         self._show(self._now(), "")
 
     def _show(self, state: State, mark: str) -> None:
+        self._put(_bar(state, mark), f"{clean(str(state))}{mark}")
+
+    def _put(self, html: str, text: str) -> None:
         from IPython.display import display
 
         put: Any = display
-        bundle = {"text/html": _bar(state, mark), "text/plain": f"{clean(str(state))}{mark}"}
+        bundle = {"text/html": html, "text/plain": text}
         if self._handle is None:
             self._handle = put(bundle, raw=True, display_id=True)
         else:
@@ -178,9 +160,14 @@ class _NotebookBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handle is not None:
-            self._painter.stop()
-            self._show(self._last or self._now(), "" if self._last else " – stopped")
+        self._painter.stop()
+        try:
+            if self._inner:
+                self._put("", "")
+            elif self._handle is not None:
+                self._show(self._last or self._now(), "" if self._last else " – stopped")
+        finally:
+            _cell.remove(self, self._handle if self._inner else None)
 
 
 def _bar(state: State, mark: str) -> str:
@@ -192,39 +179,18 @@ def _bar(state: State, mark: str) -> str:
 
 
 class _TerminalBar:
-    """Draw a bar with rich; it goes when all is done, and what is printed meanwhile stands above it."""
+    """Draw a bar at the foot of a terminal; it goes when all is done."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self) -> None:
         try:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-            from rich.table import Column
+            import_module("rich")
         except ImportError:
             raise ConfigError(
                 "progress=True draws a bar with rich: pip install 'promptstream-sdk[cli]', or give a function."
             ) from None
-        self._bars = Progress(
-            SpinnerColumn(),
-            BarColumn(20),
-            TextColumn("{task.fields[told]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-            console=Console(file=cast("TextIO", _Quiet(file))),
-            auto_refresh=False,  # rich's own thread may outlive the bar
-            transient=True,
-            redirect_stdout=_is_watched(sys.stdout),
-        )
-        self._painter = Painter(self._paint)
 
     def begin(self, now: Callable[[], State]) -> None:
-        self._now = now
-        self._task = self._bars.add_task("", total=None, told="")
-        self._bars.start()
-        self._paint()
-        self._painter.start()
-
-    def _paint(self) -> None:
-        state = self._now()
-        done, total = state.part or (0, None)
-        self._bars.update(self._task, completed=done, total=total, told=clean(str(state)), refresh=True)
+        board.add(self, now)
 
     def look(self) -> None:
         """Do nothing: the painter looks by itself."""
@@ -236,32 +202,4 @@ class _TerminalBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._painter.stop()
-        self._bars.stop()
-
-
-class _Quiet(io.TextIOBase):
-    """Write to a file that may go away: a bar is no reason to fail."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._file.encoding
-
-    def write(self, text: str) -> int:
-        try:
-            return self._file.write(text)
-        except (OSError, ValueError):
-            return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._file.flush()
-
-    def isatty(self) -> bool:
-        return _is_watched(self._file)
-
-    def fileno(self) -> int:
-        return self._file.fileno()
+        board.remove(self)

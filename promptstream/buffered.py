@@ -16,12 +16,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from promptstream.errors import EndOfStream, StateError, StreamError
+from promptstream.errors import EndOfStream, PromptStreamError, StateError, StreamError
 from promptstream.turn import Turn, run
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.response import Response
 from promptstream.wire.watch import UNWIND, Watch
+
+if TYPE_CHECKING:
+    from promptstream.progress import Asked
 
 _DONE, _ERROR = ChunkType.DONE, ChunkType.ERROR
 _Ready = queue.SimpleQueue["Chunk | BaseException | None"]
@@ -36,12 +40,13 @@ class BufferedStream(Iterator[Chunk]):
     does not, as long as the object is kept: another loop goes on from there.
     """
 
-    def __init__(self, turn: Turn, chunks: Iterator[Chunk], size: int) -> None:
+    def __init__(self, turn: Turn, chunks: Iterator[Chunk], size: int, max_tokens: int | None = None) -> None:
         if isinstance(size, bool) or not isinstance(size, int):
             raise TypeError(f"size={size!r:.40}: give a whole number of chunks.")
         if size < 1:
             raise ValueError(f"size={size}: at least one chunk must fit.")
         self._turn = turn
+        self._max_tokens = max_tokens
         self._pid = os.getpid()
         self._ready: _Ready = queue.SimpleQueue()
         self._room = threading.Lock()
@@ -137,17 +142,37 @@ class BufferedStream(Iterator[Chunk]):
         """The answer as far as it came; its ``complete`` tells whether it is whole."""
         return self._turn.response or self._turn.answer.response()
 
-    def result(self) -> Response:
+    def result(self, *, progress: Asked = None) -> Response:
         """Take what is left and give the whole answer; never sends again.
+
+        Args:
+            progress: as :meth:`Stream.result` takes it. Told is how much came, which may be ahead of what was taken.
 
         Raises:
             PromptStreamError: the answer is not whole, every time.
+            TypeError, ConfigError: *progress* is neither, or the extra ``cli`` is missing that draws a bar. The
+                stream goes on.
         """
-        with suppress(EndOfStream):
-            while True:
-                self.get()
+        for _ in self if progress is None else self._watched(progress):
+            pass
         self._turn.raise_ending()
         return self.response
+
+    def _watched(self, progress: Asked) -> Iterator[Chunk]:
+        from promptstream.bars import watcher_for
+        from promptstream.progress import watched
+
+        watcher = watcher_for(progress)
+        if watcher is None:
+            yield from self
+            return
+        try:
+            yield from watched(self, watcher, self._turn.answer, self._max_tokens)
+        except PromptStreamError:
+            raise
+        except BaseException:  # of the function that is told
+            self.close()
+            raise
 
     def cancel(self, reason: str = "") -> None:
         """Stop the stream: the next chunk asked for is Cancelled, whatever lay ready. Any thread may call it."""
@@ -167,17 +192,19 @@ class BufferedStream(Iterator[Chunk]):
         self.close()
 
     def __repr__(self) -> str:
+        return f"<BufferedStream {self._state}, {len(self.text)} characters>"
+
+    @property
+    def _state(self) -> str:
         turn = self._turn
         if turn.over:
-            state = "whole" if turn.error is None else f"ended by {type(turn.error).__name__}"
-        else:
-            state = f"running, {self._ready.qsize()} ready"
-        return f"<BufferedStream {state}, {len(self.text)} characters>"
+            return "whole" if turn.error is None else f"ended by {type(turn.error).__name__}"
+        return f"running, {self._ready.qsize()} ready"
 
     def _repr_html_(self) -> str:
         from promptstream.values import display
 
-        return display.of_stream(repr(self), self.response, self._turn.over)
+        return display.of_stream(f"BufferedStream, {self._state}", self.response, self._turn.over)
 
     def __del__(self) -> None:
         if hasattr(self, "_thread"):

@@ -7,9 +7,10 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from promptstream.bars import Painter, in_notebook
+from promptstream.bars import in_notebook, ipython
 from promptstream.buffered import BufferedStream
 from promptstream.errors import ConfigError, PromptStreamError, StateError
+from promptstream.painter import Painter
 from promptstream.stream import Stream
 from promptstream.values import display
 from promptstream.values.chunk import Chunk, ChunkType
@@ -55,23 +56,29 @@ def show(
     finally:
         del stopped  # a frame that kept what it raises would be a cycle with its traceback
     response = stream.response
-    if live:
-        _not_twice(response)
+    _not_twice(response)
     return response
 
 
 def _not_twice(response: Response) -> None:
-    """Let *response* not be shown again where it is the value of the cell that has just shown it."""
-    from IPython import get_ipython
-
-    shell: Any = get_ipython()
+    """Let *response* not be shown again where it is the value of the cell of IPython that has just shown it."""
+    shell: Any = ipython()
+    if shell is None:
+        return
     cell, shown = shell.execution_count, weakref.ref(response)
 
     def skip(value: Response) -> None:
         if value is not shown() or shell.execution_count != cell:
             raise NotImplementedError  # which lets the next formatter have it
 
-    shell.display_formatter.ipython_display_formatter.for_type(Response, skip)
+    def shorten(value: Response, printer: Any, cycle: bool) -> None:
+        again = value is not shown() or shell.execution_count != cell
+        printer.text(repr(value) if again or cycle else "<Response, shown above>")
+
+    if in_notebook():
+        shell.display_formatter.ipython_display_formatter.for_type(Response, skip)
+    else:  # a terminal, which has put "Out[1]: " there by then
+        shell.display_formatter.formatters["text/plain"].for_type(Response, shorten)
 
 
 class _Shown(Protocol):

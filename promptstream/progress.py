@@ -16,8 +16,8 @@ import attrs
 from promptstream.bars import Watcher, watcher_for
 
 if TYPE_CHECKING:
+    from promptstream.answer import Answer
     from promptstream.values.chunk import Chunk
-    from promptstream.values.usage import Usage
 
 Asked = bool | Callable[["Progress"], object] | None
 """What ``progress=`` of one answer takes."""
@@ -107,12 +107,15 @@ def track(
     then, and at the end with ``done``. What it raises is raised by the loop. The bar goes when the loop is left.
 
     Raises:
-        TypeError, ValueError: *progress* is none of these; *total* is below 0.
+        TypeError: *progress* is none of these; *total* is no whole number.
+        ValueError: *total* is below 0.
         ConfigError: a bar is wanted, somebody watches a terminal, and the extra ``cli`` is not there to draw it.
     """
     if total is None:
         total = length_hint(items, -1)
         total = None if total < 0 else total
+    elif isinstance(total, bool) or not hasattr(total, "__index__"):
+        raise TypeError(f"total={total!r:.60}: give how many items there are, a whole number, or None.")
     elif total < 0:
         raise ValueError(f"total={total}: give how many items there are, or None.")
     watcher = watcher_for(progress)
@@ -135,21 +138,18 @@ def _tracked(items: Iterable[T], total: int | None, description: str, watcher: W
 
 
 def watched(
-    chunks: Iterable[Chunk], watcher: Watcher, usage: Callable[[], Usage], max_tokens: int | None = None
+    chunks: Iterable[Chunk], watcher: Watcher, answer: Answer, max_tokens: int | None = None
 ) -> Iterator[Chunk]:
-    """Give *chunks* on, and tell *watcher* how far the answer is."""
-    began = monotonic()
-    pieces = characters = thoughts = 0
+    """Give *chunks* on, and tell *watcher* how far *answer* is, to which they belong and what came before them."""
+    began = monotonic() if answer.started is None else answer.started
 
     def now(done: bool = False) -> Progress:
-        return Progress(pieces, characters, thoughts, usage().output, max_tokens, monotonic() - began, done)
+        end = monotonic() if answer.ended is None else answer.ended
+        return Progress(*answer.lengths, answer.usage.output, max_tokens, max(0.0, end - began), done)
 
     with watcher:
         watcher.begin(now)
         for chunk in chunks:
-            pieces += 1 if chunk.text or chunk.reasoning else 0
-            characters += len(chunk.text)
-            thoughts += len(chunk.reasoning)
             yield chunk
             watcher.look()
         watcher.end(now(True))

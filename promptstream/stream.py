@@ -125,7 +125,7 @@ class Stream(Iterable[Chunk]):
             return
         chunks = iter(self)
         try:
-            yield from watched(chunks, watcher, lambda: self.usage, self._max_tokens)
+            yield from watched(chunks, watcher, self._turn.answer, self._max_tokens)
         finally:
             if not getattr(chunks, "gi_running", True):  # not in another thread, whose loop it is then
                 self.close()
@@ -165,7 +165,7 @@ class Stream(Iterable[Chunk]):
         turn = self._turn
         if not turn.over and (self._lent or (self._loop and self._loop())):
             raise StateError("This stream is being read already, by a loop or by what buffered() gave.")
-        buffered = BufferedStream(turn, _again(turn) if turn.over else run(turn), size)
+        buffered = BufferedStream(turn, _again(turn) if turn.over else run(turn), size, self._max_tokens)
         self._lent = True
         return buffered
 
@@ -197,17 +197,19 @@ class Stream(Iterable[Chunk]):
         self.close()
 
     def __repr__(self) -> str:
+        return f"<Stream {self._state}, {len(self.text)} characters>"
+
+    @property
+    def _state(self) -> str:
         turn = self._turn
         if turn.over:
-            state = "whole" if turn.error is None else f"ended by {type(turn.error).__name__}"
-        else:
-            state = "not started" if turn.answer.started is None else "running"
-        return f"<Stream {state}, {len(self.text)} characters>"
+            return "whole" if turn.error is None else f"ended by {type(turn.error).__name__}"
+        return "not started" if turn.answer.started is None else "running"
 
     def _repr_html_(self) -> str:
         from promptstream.values import display
 
-        return display.of_stream(repr(self), self.response, self._turn.over)
+        return display.of_stream(f"Stream, {self._state}", self.response, self._turn.over)
 
     def __del__(self) -> None:
         turn = getattr(self, "_turn", None)

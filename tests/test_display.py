@@ -169,7 +169,7 @@ def test_no_value_shows_markup_of_its_own(text: str) -> None:
     parts.append(Document(url="https://a.example", name=text))
     messages = [Message(role, parts) for role in ("user", "assistant", "tool")]
     check(display.of_conversation(text, messages, last=response, usage=Usage(), cost=None))
-    check(display.of_pack(text, [(text, text, [text], [text])], 3))
+    check(display.of_pack(text, text, [(text, text, [text], [text])], 3))
 
 
 def test_markdown_is_shown_as_such() -> None:
@@ -266,19 +266,22 @@ def test_a_stream_shows_how_far_it_is_and_goes_on() -> None:
     """Looking at it takes nothing from it and sends nothing."""
     provider = promptstream.providers.Scripted([["Once ", "upon"]])
     stream = provider.stream("Hi")
-    assert "not started" in Seen(stream._repr_html_()).text
+    assert Seen(stream._repr_html_()).text == "Stream, not started: 0 characters so far"
     assert provider.requests == []
     for _ in stream:
         break
     stream = promptstream.providers.Scripted([["Once ", "upon"]]).stream("Hi")
     chunks = iter(stream)
     next(chunks)
-    assert "running, 5 characters" in Seen(stream._repr_html_()).text
+    assert Seen(stream._repr_html_()).text == "Stream, running: 5 characters so farOnce\n"
+    so_far = Seen(stream.response._repr_html_()).text
+    assert so_far == "Once\nThe answer is not whole: this is what had come."
     assert stream.result().text == "Once upon"
-    assert "whole, 9 characters" in Seen(stream._repr_html_()).text
+    whole = Seen(stream._repr_html_()).text
+    assert whole.startswith("Stream, whole: 9 charactersOnce upon\nscripted | Cost: $0.0000 | ")
     with promptstream.providers.Scripted(["Hi"]).stream("Hi").buffered() as buffered:
         buffered.result()
-        assert "whole, 2 characters" in Seen(buffered._repr_html_()).text
+        assert "BufferedStream, whole: 2 characters" in Seen(buffered._repr_html_()).text
 
 
 def test_a_conversation_shows_its_messages_and_what_they_cost() -> None:
@@ -309,10 +312,13 @@ def test_a_conversation_shows_its_messages_and_what_they_cost() -> None:
 
 def test_a_pack_shows_its_prompts() -> None:
     """What it has, what each prompt needs, and what is wrong with it."""
-    pack = promptstream.load({"prompts": {"hello": {"system_template": "Be {{manner}}."}}})
+    pack = promptstream.load({"name": "Letters", "prompts": {"hello": {"system_template": "Be {{manner}}."}}})
     text = check(pack._repr_html_()).text
-    assert "hello" in text
+    assert text.startswith("Letters1 prompthello")
     assert "Be {{manner}}." in text
+    assert "Pack(" not in text
+    bare = promptstream.load({"prompts": {"a": {"system_template": "A"}, "b": {"system_template": "B"}}})
+    assert check(bare._repr_html_()).text.startswith("A pack without a name2 prompts")
 
 
 def test_long_results_are_cut_where_they_show() -> None:

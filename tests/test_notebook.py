@@ -278,6 +278,19 @@ def test_a_bar_is_drawn_in_the_notebook(kernel: Kernel) -> None:
     assert kernel.texts("for _ in track(range(3)): break") == ["0 of 3, 0 s – stopped"]
 
 
+def test_bars_within_a_bar_take_turns_in_one_display(kernel: Kernel) -> None:
+    """However many prompts a loop sends, the cell has two outputs, and the inner one is empty in the end."""
+    loop = "conv = script(*['Hi'] * 20)\nfor q in track(range(20)): conv.send('q', progress=True)"
+    outer, inner = kernel.texts(f"from promptstream.progress import track\n{loop}")
+    assert outer.startswith("20 of 20, ")
+    assert inner == ""
+    assert len(kernel.texts("conv = script('a', 'b')\nfor _ in 'ab': conv.send('q', progress=True)")) == 2
+    left = "kept = track(range(2)); _ = next(kept)"
+    assert kernel.texts(left) == ["0 of 2, 0 s"]
+    assert kernel.texts("r = script('Hi').send('q', progress=True)")[0].startswith("2 characters, ")
+    kernel.run("kept.close()")
+
+
 def test_no_thread_is_left(kernel: Kernel) -> None:
     """What painted has ended with what it painted."""
     assert kernel.texts("print([t.name for t in threading.enumerate() if 'painter' in t.name])") == ["[]\n"]
@@ -331,6 +344,18 @@ def test_outside_of_a_notebook_an_error_is_told_and_raised(capsys: pytest.Captur
         with pytest.raises(promptstream.errors.Truncated, match="cut"):
             show(stream, figures=False)
         assert capsys.readouterr().out == "Half\n[Truncated: cut]\n"
+
+
+def test_in_a_terminal_of_ipython_it_is_not_shown_twice(tmp_path: Path) -> None:
+    """As the last line of a cell it leaves a word where the whole answer would stand again."""
+    pytest.importorskip("IPython", reason="IPython is not installed (it comes with the extra notebook)")
+    cells = [*BEGIN.splitlines(), "", "show(script('Hi').stream('q'), figures=False)", "_", "exit"]
+    env = basic({"HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "TERM": "dumb"})
+    command = [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"]
+    done = subprocess.run(command, input="\n".join(cells), env=env, capture_output=True, text=True, timeout=PATIENCE)
+    first, second = done.stdout.partition("<Response, shown above>")[::2]
+    assert first.count("Hi") == 1
+    assert "Response(text='Hi'" in second
 
 
 def test_an_interrupt_is_raised_outside_of_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from openai_server import PATIENCE, OpenAIServer
+from screens import Screen
 
 import promptstream
 from promptstream import bars
@@ -19,49 +18,10 @@ from promptstream.progress import Count, Progress, track
 from promptstream.providers import Scripted
 
 
-class Terminal(io.StringIO):
-    """Stand in for a terminal."""
-
-    encoding = "utf-8"
-    broken = False
-    patch: pytest.MonkeyPatch
-
-    def watch(self) -> None:
-        """Be standard error; within the test, whose output is captured only once it has begun."""
-        self.patch.setattr(sys, "stderr", self)
-
-    def isatty(self) -> bool:
-        """Say that somebody watches."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Write, unless the terminal is gone."""
-        if self.broken:
-            raise OSError(5, "Input/output error")
-        return super().write(text)
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """Somebody watches standard error."""
-    made = Terminal()
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "80")
-    made.patch = monkeypatch
-    yield made
-    assert [thread.name for thread in threading.enumerate() if "painter" in thread.name] == []
-
-
 def hide_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let rich seem not to be installed."""
-    importing = builtins.__import__
-
-    def hidden(name: str, *args: Any, **options: Any) -> Any:
-        if name.partition(".")[0] == "rich":
-            raise ImportError(name)
-        return importing(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", hidden)
+    for name in {"rich", *(name for name in sys.modules if name.startswith("rich."))}:
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 # An answer
@@ -180,6 +140,47 @@ def test_a_stream_that_another_thread_reads_is_left_alone() -> None:
     assert stream.response.complete
 
 
+def test_what_came_before_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that was read in part or whole begins with that, and ends with the answer's own figures."""
+    monkeypatch.setattr(bars, "EVERY", 0.0)
+    thought = promptstream.Chunk(promptstream.ChunkType.REASONING, reasoning="Hm.")
+    stream = Scripted([[thought, "Once ", "upon ", "a time", promptstream.Usage(5, 7)]]).stream("Hi")
+    chunks = iter(stream)
+    next(chunks), next(chunks)
+    told: list[Progress] = []
+    response = stream.result(progress=told.append)
+    figures = [(each.chunks, each.characters, each.reasoning) for each in told]
+    assert (figures[0], figures[-1]) == ((2, 5, 3), (4, 16, 3))
+    assert response.timing.total is not None
+    assert told[0].elapsed <= told[-1].elapsed == response.timing.total
+    told.clear()
+    assert stream.result(progress=told.append) is response
+    last = Progress(4, 16, 3, 7, None, response.timing.total, True)
+    assert told == [Progress(4, 16, 3, 7, None, response.timing.total), last]
+
+
+def test_a_buffered_stream_tells_how_far_it_is() -> None:
+    """By what came, not by what was taken; what the function raises hangs up, and what is no progress does nothing."""
+    told: list[Progress] = []
+    with Scripted([["Once ", "upon"]]).stream("Hi", max_tokens=9).buffered() as buffered:
+        buffered.get()
+        with pytest.raises(TypeError, match="progress=3"):
+            buffered.result(progress=3)  # type: ignore[arg-type]
+        assert buffered.result(progress=told.append).text == "Once upon"
+    assert (told[-1].chunks, told[-1].characters, told[-1].max_tokens, told[-1].done) == (2, 9, 9, True)
+    assert buffered.result(progress=True).text == buffered.result(progress=False).text == "Once upon"
+
+    def refuse(progress: Progress) -> None:
+        raise KeyError("enough")
+
+    with Scripted([["Once", 60.0]]).stream("Hi").buffered() as buffered:
+        buffered.get()
+        with pytest.raises(KeyError, match="enough"):
+            buffered.result(progress=refuse)
+        with pytest.raises(promptstream.errors.Cancelled):
+            buffered.result()
+
+
 # Where it shows
 
 
@@ -192,9 +193,11 @@ def test_nothing_shows_where_nobody_watches(capsys: pytest.CaptureFixture[str], 
     for file in (None, open_and_close()):
         monkeypatch.setattr(sys, "stderr", file)
         assert provider.send("Hi", progress=True).text == "Hi"
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = Screen(monkeypatch)
+    terminal.watch()
     monkeypatch.setenv("TERM", "dumb")
     assert provider.send("Hi", progress=True).text == "Hi"
+    assert terminal.written == ""
     assert capsys.readouterr() == ("", "")
 
 
@@ -205,35 +208,12 @@ def open_and_close() -> io.StringIO:
     return file
 
 
-def test_a_terminal_shows_a_bar_that_goes(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is drawn on standard error, and the line is empty in the end."""
-    terminal.watch()
-    provider = Scripted([["Hello \x1b[31m", 0.02, "there."]])
-    assert provider.send("Hi", progress=True).text == "Hello \x1b[31mthere."
-    drawn = terminal.getvalue()
-    assert "waiting" in drawn
-    assert "━" in drawn
-    assert drawn.endswith("\x1b[1A\x1b[2K")
-    assert capsys.readouterr().out == ""
-
-
-def test_a_terminal_that_goes_away_does_no_harm(terminal: Terminal) -> None:
-    """The answer matters more than its bar."""
-    terminal.watch()
-
-    def steps() -> Iterator[int]:
-        yield 1
-        terminal.broken = True
-        yield 2
-
-    assert list(track(steps())) == [1, 2]
-    terminal.broken = False
-
-
 def test_without_rich_a_bar_is_refused_by_the_name_of_the_extra(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before anything is sent; a function needs no rich."""
+    terminal = Screen(monkeypatch)
+    monkeypatch.setenv("TERM", "xterm")
     terminal.watch()
     hide_rich(monkeypatch)
     provider = Scripted(["Hi"])
@@ -274,27 +254,15 @@ def test_a_number_that_is_not_known_is_none(monkeypatch: pytest.MonkeyPatch) -> 
         track([], -1)
 
 
+@pytest.mark.parametrize("total", ["3", 1.5, True, [1]])
+def test_a_total_is_a_whole_number(total: Any) -> None:
+    """Anything else is refused at once, with what to give."""
+    with pytest.raises(TypeError, match=r"total=.*: give how many items there are, a whole number, or None\."):
+        track([1], total=total, progress=None)
+
+
 def test_without_progress_it_costs_nothing() -> None:
     """The loop is over the items themselves."""
     items = [1, 2]
     for progress in (None, False):
         assert type(track(items, progress=progress)) is type(iter(items))
-
-
-def test_a_loop_that_is_left_takes_its_bar_along(terminal: Terminal) -> None:
-    """By break as by an error; nothing is left running."""
-    terminal.watch()
-    for _ in track(range(9), description="Prompts"):
-        break
-    assert "Prompts: 0 of 9" in terminal.getvalue()
-    with pytest.raises(KeyError):
-        for _ in track(range(9), description="Prompts"):
-            raise KeyError
-    assert terminal.getvalue().endswith("\x1b[1A\x1b[2K")
-
-
-def test_names_that_are_markup_to_rich_are_shown(terminal: Terminal) -> None:
-    """A description is text."""
-    terminal.watch()
-    assert list(track([1], description="[red]x[/] \x1b[2J")) == [1]
-    assert "[red]x[/] : 0 of 1" in terminal.getvalue()

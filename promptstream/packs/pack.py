@@ -160,7 +160,11 @@ class Pack:
         from promptstream.values import display
 
         rows = [(p.name, p.system_template, [v.name for v in p.variables], p.tool_names) for p in self.prompts.values()]
-        return display.of_pack(repr(self), rows, len(self.findings))
+        named = self.name or self.id or (self.path.name if self.path else "A pack without a name")
+        version = f"version {self.version}" if self.version else ""
+        where = self.path.name if self.path else ""
+        counted = f"{len(rows)} prompt{'s' * (len(rows) != 1)}"
+        return display.of_pack(named, " · ".join(filter(None, (version, counted, where))), rows, len(self.findings))
 
     def client_side(self, bound: Iterable[str] = ()) -> tuple[str, ...]:
         """Give the declared tools that are none of *bound*: a call of one ends the stream, and waits for ``submit``.

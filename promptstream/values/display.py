@@ -133,17 +133,30 @@ def closing(response: Response) -> str:
     return notes + "".join(quiet(f"Warning: {each}") for each in response.warnings) + quiet(figures(response))
 
 
-def of_response(response: Response, *, over: bool = True) -> str:
-    """Give an answer: thoughts and calls folded, its text, and its figures; how it ended where it is *over*."""
+def of_response(response: Response, *, over: bool | None = None) -> str:
+    """Give an answer: thoughts and calls folded, its text, and how it ended with its figures where it is *over*.
+
+    Where nobody says whether it is, it may still be coming in unless it tells how it ended.
+    """
     calls = "".join(call(each) for each in response.tool_calls)
     thoughts = reasoning(response.reasoning) if response.reasoning else ""
-    below = closing(response) if over else quiet(figures(response))
+    if over is None and not _ended(response):
+        below = alert(note(response))
+    else:
+        below = "" if over is False else closing(response)
     return framed(thoughts, calls, render(response.text), below)
 
 
+def _ended(response: Response) -> bool:
+    marked = response.message.finish_reason in ("cancelled", "failed")
+    return response.complete or marked or response.finish_reason is not None or bool(response.pending)
+
+
 def of_stream(state: str, response: Response, over: bool) -> str:
-    """Give a stream as far as it came, and the *state* it is in."""
-    return framed(quiet(state)) + of_response(response, over=over)
+    """Give a stream as far as it came, and the *state* it is in; figures once it is over."""
+    so_far = "" if over else " so far"
+    line = quiet(f"{state}: {len(response.text):,} characters{so_far}")
+    return framed(line) + of_response(response, over=over)
 
 
 def of_messages(messages: Iterable[Message]) -> str:
@@ -205,12 +218,14 @@ def _usage(usage: Usage, cost: Decimal | None) -> tuple[str, ...]:
     return (*told, dollars(cost))
 
 
-def of_pack(title: str, prompts: Iterable[tuple[str, str, Sequence[str], Sequence[str]]], findings: int) -> str:
-    """Give a pack's prompts, each with its system prompt's template, its variables and its tools."""
+def of_pack(
+    title: str, below: str, prompts: Iterable[tuple[str, str, Sequence[str], Sequence[str]]], findings: int
+) -> str:
+    """Give a pack's name, what is told *below* it, and its prompts, each with its template, variables and tools."""
     told = []
     for name, template, variables, tools in prompts:
         needs = f" – variables: {', '.join(variables)}" if variables else ""
         has = f" – tools: {', '.join(tools)}" if tools else ""
         told.append(folded(f"<strong>{plain(name)}</strong>{plain(needs + has)}", _block(template)))
-    doubts = quiet(f"{findings} findings: see check().") if findings else ""
-    return framed(f"<p><strong>{plain(title)}</strong></p>", *told, doubts)
+    doubts = quiet(f"{findings} finding{'s' * (findings > 1)}: see check().") if findings else ""
+    return framed(f"<strong>{plain(title)}</strong>", quiet(below), *told, doubts)
