@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from promptstream.pytest_plugin import Recordings
 
 MODES = ("none", "once", "new", "all")
-_passed = pytest.StashKey[bool]()
+_passed = pytest.StashKey[bool | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,10 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-    """Remember whether a test that uses the fixture has passed: else its recording may be of no use."""
+    """Remember whether a test that uses the fixture has passed or failed: else its recording may be of no use.
+
+    Ctrl-C, ``pytest.exit`` and ``pytest.skip`` are neither, and an expected failure is one.
+    """
     outcome = yield
-    if call.when == "call" and "promptstream_replay" in getattr(item, "fixturenames", ()):
-        item.stash[_passed] = outcome.get_result().passed
+    report = outcome.get_result()
+    if "promptstream_replay" in getattr(item, "fixturenames", ()) and (call.when == "call" or report.failed):
+        item.stash[_passed] = None if report.skipped and not hasattr(report, "wasxfail") else report.passed
 
 
 @pytest.fixture
@@ -47,4 +51,4 @@ def promptstream_replay(request: pytest.FixtureRequest) -> Generator[Recordings,
 
     recordings = Recordings(request.node, request.config.getoption("--promptstream-record"))
     yield recordings
-    recordings.close(passed=request.node.stash.get(_passed, False))
+    recordings.close(passed=request.node.stash.get(_passed, None))

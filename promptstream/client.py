@@ -24,7 +24,7 @@ from promptstream.values.format import Format
 from promptstream.values.message import Message
 from promptstream.values.request import ChatRequest, ToolSpec
 from promptstream.values.response import Response
-from promptstream.values.secret import hidden
+from promptstream.values.secret import Secret, hidden, secrets_of
 from promptstream.values.timing import Timeout
 from promptstream.wire.gate import Gate
 from promptstream.wire.process import undivided
@@ -105,6 +105,13 @@ class Provider(Queries):
     def name(self) -> str:
         """The provider's name: openai, compatible, local, …"""
         return self.dialect.name
+
+    @property
+    def secret(self) -> Secret:
+        """The key, which does not print, and the passwords of ``proxies=`` beside it."""
+        proxies = self._wire["proxies"]
+        urls = proxies.values() if isinstance(proxies, Mapping) else ()
+        return self.dialect.secret.beside(Secret(also=[each for url in urls for each in secrets_of(url)]))
 
     @property
     def model(self) -> str:

@@ -208,12 +208,21 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
             yield from _decoded_cut(dialect, body)
         raise
     if not streamed:
-        yield from dialect.decode_whole(_parsed(body))
+        yield from dialect.decode_whole(_received(body, watch))
         return
     events = framed(chain((head,), reply.chunks()))
     yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
     if not watch.events and not events.tail and not _begun(head).startswith(b":"):  # with comments alone it is cut
+        watch.check()  # a clock that shut the socket looks like a clean end
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
+
+
+def _received(body: bytes | bytearray, watch: Watch) -> Any:
+    try:
+        return _parsed(body)
+    except StreamError:
+        watch.check()  # what a clock cut
+        raise
 
 
 def _decoded_cut(dialect: Dialect, body: bytearray) -> Iterator[Chunk]:

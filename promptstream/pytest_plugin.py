@@ -17,13 +17,13 @@ from typing import Any, NoReturn, Protocol
 import attrs
 
 from promptstream.client import Provider
-from promptstream.errors import ConfigError
+from promptstream.errors import ConfigError, MissingKey
 from promptstream.middleware.recorder import Recorder
 from promptstream.pricing import Pricing
 from promptstream.providers import registry
 from promptstream.providers.replay import ReplayDialect
-from promptstream.recording.asked import COMPARED
-from promptstream.recording.masking import Hook, check_hooks
+from promptstream.recording.asked import COMPARED, check_match
+from promptstream.recording.masking import Hook
 from promptstream.recording.reading import Recording
 from promptstream.values.chunk import Chunk
 from promptstream.values.request import ChatRequest
@@ -54,7 +54,6 @@ class Recordings:
         """What is being recorded; it takes the recording's place when the test is over."""
         self._recorder: Recorder | None = None
         self._recording: Recording | None = None
-        self._hooks: list[Hook] = []
         if self.mode != "all" and self.path.exists():
             self._recording = Recording.read(self.path)
 
@@ -87,6 +86,7 @@ class Recordings:
         options = hide(options)
         if not isinstance(provider, str):
             raise ConfigError(f"promptstream_replay({provider!r:.60}): give a provider's name, such as 'openai'.")
+        check_match(match)  # also where it is of use in the next run only
         if self._recording is None:
             if self.mode == "none":
                 self._missing()
@@ -96,7 +96,10 @@ class Recordings:
         )
         dialect.advice = f"If that is meant, record it again: {self._command('all')}"
         if self.mode == "new":
-            return _Recorded(registry.get(provider, **options), self._record(redact), dialect)
+            try:
+                return _Recorded(registry.get(provider, **options), self._record(redact), dialect)
+            except MissingKey as error:  # which is not missed as long as all is recorded
+                dialect.advice = f"It cannot be recorded: {error}"
         kept = {name: options[name] for name in ("timeout", "prices") if name in options}
         return Provider(dialect, **kept)
 
@@ -106,15 +109,9 @@ class Recordings:
             self._fresh.unlink(missing_ok=True)
             if self._recording is not None:
                 shutil.copyfile(self.path, self._fresh)
-            self._recorder = Recorder(self._fresh, append=self._recording is not None, redact=self._redacted)
-        self._hooks += check_hooks(redact)
+            self._recorder = Recorder(self._fresh, append=self._recording is not None)
+        self._recorder.redact(redact)  # the providers of a test share its file
         return self._recorder
-
-    def _redacted(self, text: str) -> str:
-        """Run the hooks of all providers of the test: they share its file."""
-        for hook in self._hooks:
-            text = hook(text)
-        return text
 
     def _missing(self) -> NoReturn:
         import pytest
@@ -129,12 +126,15 @@ class Recordings:
     def _command(self, mode: str) -> str:
         return f"pytest --promptstream-record={mode} {shlex.quote(self._node.nodeid)}"
 
-    def close(self, *, passed: bool) -> None:
-        """Keep what was recorded, where the test has passed or all that was asked for came whole."""
+    def close(self, *, passed: bool | None) -> None:
+        """Keep what was recorded where the test has passed, or has failed and all that it asked for came whole.
+
+        *passed* is None of a test that did neither, such as one that was stopped: it had more to ask.
+        """
         if not self._fresh.exists() or self._recorder is None:
             return
-        whole = passed or all(each.ending == "whole" for each in Recording.read(self._fresh).exchanges)
-        if whole and not self._recorder.problem:
+        endings = {each.ending for each in Recording.read(self._fresh).exchanges}
+        if (endings if passed else passed is False and endings == {"whole"}) and not self._recorder.problem:
             os.replace(self._fresh, self.path)
         else:
             self._fresh.unlink()
@@ -155,7 +155,7 @@ class _Recorded(Provider):
     def __init__(self, made: Provider, recorder: Recorder, before: ReplayDialect | None = None) -> None:
         vars(self).update(vars(made))
         self._recorder, self._before = recorder, before
-        recorder.meet(made, Pricing([made.seller]))
+        recorder.meet(made, Pricing(made.seller))
 
     def ask(self, request: ChatRequest, watch: Watch) -> Iterator[Chunk]:
         """Give the chunks of one request, for a turn."""
@@ -163,4 +163,5 @@ class _Recorded(Provider):
         if self._before is not None and exchange is not None:
             return self._before.play_exchange(exchange, request, watch)
         ask = super().ask  # told whom it goes to, which may be the second of a fallback
-        return self._recorder(attrs.evolve(request, provider=self.name), lambda asked: ask(asked, watch))
+        record = self._recorder.watched(watch)
+        return record(attrs.evolve(request, provider=self.name), lambda asked: ask(asked, watch))

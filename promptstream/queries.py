@@ -38,7 +38,7 @@ class Queries:
             StreamError: the list did not come.
         """
         if "models" not in self.dialect.capabilities or not isinstance(self.dialect, Lister):
-            raise Unsupported(f"{self.dialect.name} cannot list its models.")
+            raise Unsupported(f"{_who(self.dialect)} cannot list its models.")
         listed: list[ModelInfo] = self._query("models")
         return listed
 
@@ -67,7 +67,7 @@ class Queries:
 
     def _known(self, name: str) -> Callable[..., Any]:
         if name not in self.dialect.queries:
-            raise Unsupported(f"{self.dialect.name} has no {name}().")
+            raise Unsupported(f"{_who(self.dialect)} has no {name}().")
         return partial(self._query, name)
 
     def _query(self, name: str, *args: Any, **options: Any) -> Any:
@@ -88,3 +88,8 @@ class Queries:
             raise
         finally:
             watch.end()
+
+
+def _who(dialect: Dialect) -> str:
+    """Give what a dialect is called where it goes by the name of another."""
+    return getattr(dialect, "title", dialect.name)

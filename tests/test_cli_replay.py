@@ -69,12 +69,17 @@ def test_the_list_tells_each_exchange(file):
 
 def test_what_cannot_be_shown_is_told(file, pack, tmp_path):  # noqa: F811
     """With the line, or the number; and a file of somebody else's is never recorded over."""
+    empty = str(tmp_path / "empty.ndjson")
+    Path(empty).write_text('{"promptstream":"recording","format":1}\n')
     for arguments, code, text in (
         (("replay", pack), 1, "story.pack.json, line 1: this is no recording"),
         (("replay", file, "4"), 1, "has no exchange 4; it has 3"),
         (("replay", str(tmp_path / "none")), 1, "No such file"),
         (("replay", file, "--speed", "0"), 2, "is not a speed above 0"),
         (("ask", "Hi", "-p", "played", "--record", pack), 1, "this is no recording"),
+        (("ask", "Hi", "-p", "played", "--record", "-"), 2, "name a file"),
+        (("replay", empty), 1, "holds no exchange: nothing was asked"),
+        (("replay", empty, "--list"), 1, "holds no exchange"),
     ):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (code, "")

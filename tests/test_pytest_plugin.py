@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from openai_server import ROOT
-from provider_server import ProviderServer
+from provider_server import Cut, ProviderServer
 from wires import WIRES
 from wires.base import KEY
 from wires.script import Answer, Use
@@ -153,6 +153,95 @@ def test_a_failing_test_leaves_only_a_recording_of_whole_answers(run, asked, pyt
     assert recording(pytester).exists()
     run(TALK.format(question="1 + 2?", answer="It is 3.")).assert_outcomes(passed=1)
     assert len(server.asked) == 2
+
+
+STOPPED = """
+import pytest, promptstream
+
+def test_talk(promptstream_replay):
+    with promptstream.chat(provider=promptstream_replay("openai")) as conv:
+        conv.send("One")
+        {stop}
+        conv.send("Two")
+"""
+
+
+@pytest.mark.parametrize(
+    "stop", ['pytest.exit("enough")', "raise KeyboardInterrupt", 'pytest.skip("not today")', "import os; os._exit(9)"]
+)
+def test_a_test_that_is_stopped_keeps_no_half_of_a_recording(run, asked, pytester, stop):
+    """It neither passed nor failed: the next run would lack the rest."""
+    asked("one", "two")
+    text = STOPPED.format(stop=stop)
+    if "os." in stop:
+        pytester.path.joinpath("test_app.py").write_text(text)
+        command = [sys.executable, "-m", "pytest", *LOADED]
+        assert subprocess.run(command, cwd=pytester.path, env=_environment(), check=False).returncode == 9
+        assert recording(pytester).with_suffix(".ndjson.part").exists()
+    elif "KeyboardInterrupt" in stop:
+        with pytest.raises(KeyboardInterrupt):
+            run(text)
+    else:
+        run(text)
+    assert not recording(pytester).exists()
+    run(STOPPED.format(stop="pass")).assert_outcomes(passed=1)
+    assert [each.name for each in recording(pytester).parent.iterdir()] == ["test_talk.ndjson"]
+
+
+def test_a_failing_test_whose_connection_closed_in_mid_answer_is_recorded_anew(run, asked, pytester):
+    """A hiccup of the network on the first run is not what every run after it gets."""
+    server = asked(Cut(Answer(["It ", "is 3."]), 2), "It is 3.")
+    server.framing = "close"
+    text = TALK.format(question="1 + 2?", answer="It is 3.")
+    run(text).assert_outcomes(failed=1)
+    assert not recording(pytester).exists()
+    run(text).assert_outcomes(passed=1)
+    assert len(server.asked) == 2
+
+
+TIMED = """
+import pytest, promptstream
+
+def test_talk(promptstream_replay):
+    with promptstream.chat(provider=promptstream_replay("openai")) as conv:
+        with pytest.raises(promptstream.errors.IdleTimeout):
+            conv.send("One", timeout=promptstream.Timeout(idle=0.03))
+"""
+
+
+def test_a_test_that_expects_a_timeout_passes_again(run, asked, offline):
+    """Recorded and replayed alike."""
+    asked(Cut(Answer(["It ", "is 3."]), 2, "hold"))
+    run(TIMED).assert_outcomes(passed=1)
+    offline()
+    run(None).assert_outcomes(passed=1)
+
+
+def test_a_slip_in_match_or_a_hook_that_fails_fails_the_recording_run_and_keeps_nothing(run, asked, pytester):
+    """Not only the run after it."""
+    server = asked("It is 3.")
+    text = TALK.format(question="1 + 2?", answer="It is 3.")
+    for option, told in (
+        ('match=["mesages"]', "*Did you mean 'messages'?*"),
+        ("redact=lambda text: 1 / 0", "*redact: test_talk.<locals>.<lambda> failed: ZeroDivisionError*"),
+        ("redact=lambda text: None", "*redact: test_talk.<locals>.<lambda> gave None*"),
+    ):
+        result = run(text.replace('("openai")', f'("openai", {option})'))
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([told])
+        assert not list(pytester.path.rglob("*.ndjson*"))
+    assert server.asked == []
+
+
+def test_the_mode_new_needs_no_key_as_long_as_all_is_recorded(run, asked, offline):
+    """What is not recorded says that a key is missing."""
+    asked("one")
+    run(TALK.format(question="A", answer="one")).assert_outcomes(passed=1)
+    offline()
+    run(None, "--promptstream-record=new").assert_outcomes(passed=1)
+    result = run(TALK.format(question="B", answer="one"), "--promptstream-record=new")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*nothing was recorded for this request*", "*It cannot be recorded: *OPENAI_API_KEY*"])
 
 
 SEVERAL = """

@@ -234,10 +234,56 @@ def test_what_a_hook_takes_out_is_not_written(path):
         assert conv.send("I am Ada").text == "Hello NN."
     with pytest.raises(errors.ConfigError, match="redact"):
         Recorder(path, redact="Ada")
-    recorder = Recorder(path, redact=lambda text: None)
-    with pytest.raises(errors.ConfigError, match="it has to give a string"):
-        promptstream.chat(provider=Scripted(["Hi"]), middleware=[recorder]).send("Hi")
-    assert recorder._file == -1
+    before = path.read_bytes()
+    for hook, told in ((lambda text: None, "<lambda> gave None; it has to give a string"), (_failing, "_failing fail")):
+        recorder = Recorder(path, redact=hook)
+        with pytest.raises(errors.ConfigError, match=told):
+            promptstream.chat(provider=Scripted(["Hi"]), middleware=[recorder]).send("Hi")
+        assert (recorder._file, path.read_bytes()) == (-1, before)
+
+
+def _failing(text: str) -> str:
+    raise ValueError(text)
+
+
+WORDS = [
+    "test",
+    "EMPTY",
+    "dummy",
+    "ollama",
+    "secret",
+    "lm-studio",
+    "sk-no-key-required",
+    "YOUR_API_KEY_HERE",
+    "12345678",
+]
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_a_key_that_is_a_word_is_left_in_answers(path, key):
+    """Servers that ask for no key are given one of these; their answers replay as they came."""
+    said = f"This is a {key}, and {key} it is."
+    with promptstream.chat(provider=keyed([said], key), middleware=[Recorder(path)]) as conv:
+        conv.send(f"What is a {key}?")
+    with promptstream.chat(provider=Replay(path)) as conv:
+        assert conv.send(f"What is a {key}?").text == said
+
+
+def test_short_passwords_of_the_environment_and_of_given_proxies_are_not_written(path, monkeypatch):
+    """From 8 characters on where letters and digits stand in it."""
+    monkeypatch.setenv("DB_PASSWORD", "S3cr3tPw9xyz123")
+    monkeypatch.setenv("PGPASSWORD", "hunter22")
+    monkeypatch.setenv("A_TOKEN", "on")
+    provider = promptstream.providers.get(
+        "openai", api_key="x", base_url="http://127.0.0.1:9", proxies={"http": "http://me:Pr0xyPw7@127.0.0.1:9"}
+    )
+    spoken = Scripted(["S3cr3tPw9xyz123, hunter22, Pr0xyPw7: on and on."])
+    recorder = Recorder(path)
+    recorder.meet(provider)
+    with promptstream.chat(provider=spoken, middleware=[recorder]) as conv:
+        conv.send("Hi")
+    assert [each["text"] for each in of_type(path, "text")] == ["[key], [key], [key]: on and on."]
+    assert (repr(provider.secret), str(provider.secret)) == ("[key]", "[key]")
 
 
 def test_a_masker_writes_what_json_has_no_words_for():
@@ -338,10 +384,42 @@ def test_a_crash_leaves_a_file_that_can_be_read_and_gone_on_with(path):
     with open(path, "ab") as file:
         file.write(b'{"type":"text","id":1,"at":0.')  # and half a line, had it died in one
     (cut,) = Recording.read(path).exchanges
-    assert (cut.ending, [chunk.text for _, chunk in cut.chunks]) == ("cut", ["Once ", "upon "])
+    assert (cut.ending, [chunk.text for _, chunk in cut.chunks]) == ("open", ["Once ", "upon "])
     with promptstream.chat(provider=Scripted(["Whole."]), middleware=[Recorder(path, append=True)]) as conv:
         conv.send("Hi")
-    assert [each.ending for each in Recording.read(path).exchanges] == ["cut", "whole"]
+    assert [each.ending for each in Recording.read(path).exchanges] == ["open", "whole"]
+
+
+def test_a_last_line_that_lacks_only_its_end_counts_and_is_gone_on_with(path):
+    """An editor may have taken the line's end away; the record is whole."""
+    with promptstream.chat(provider=Scripted(["one"]), middleware=[Recorder(path)]) as conv:
+        conv.send("Hi")
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert [each.ending for each in Recording.read(path).exchanges] == ["whole"]
+    with promptstream.chat(provider=Scripted(["two"]), middleware=[Recorder(path, append=True)]) as conv:
+        conv.send("Hi")
+    assert [each.ending for each in Recording.read(path).exchanges] == ["whole", "whole"]
+
+
+def test_two_recorders_of_one_file_are_refused_before_anything_is_lost(path):
+    """At once, or one that would write over what the other has begun; append= goes on with it."""
+    first, second = Recorder(path), Recorder(path)
+    one = promptstream.chat(provider=Scripted([["a", "b"], "c"]), middleware=[first])
+    other = promptstream.chat(provider=Scripted(["x", "y", "z"]), middleware=[second])
+    more = promptstream.chat(provider=Scripted(["x", "y"]), middleware=[Recorder(path, append=True)])
+    running = iter(one.stream("Hi"))
+    assert next(running).text == "a"
+    for conv in (other, more):
+        with pytest.raises(errors.ConfigError, match="being written by another Recorder"):
+            conv.send("Hi")
+    assert [chunk.text for chunk in running] == ["b", ""]
+    with pytest.raises(errors.ConfigError, match=r"would be written over.*append=True"):
+        other.send("Hi")
+    more.send("Hi")
+    one.send("Hi")
+    assert [each.ending for each in Recording.read(path).exchanges] == ["whole"] * 3
+    path.unlink()
+    assert other.send("Hi").text == "x"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")

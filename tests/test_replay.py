@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -26,7 +27,8 @@ from promptstream.middleware import Recorder, guard
 from promptstream.providers import Replay, Scripted
 from promptstream.providers.scripted import ScriptedDialect
 from promptstream.recording.reading import Recording
-from promptstream.values.chunk import Finish
+from promptstream.recording.told import error_maker
+from promptstream.values.chunk import Finish, Opaque
 from promptstream.values.usage import Usage
 
 Ask = Callable[[promptstream.Conversation], Any]
@@ -212,6 +214,11 @@ def test_errors_of_every_class_come_back_as_themselves(path):
         assert str(error) in str(caught.value)
 
 
+def test_an_error_that_steers_a_generator_comes_back_as_a_stream_error():
+    """No run raises one, but a file may name it."""
+    assert type(error_maker({"class": "StopIteration", "message": "x"})()) is errors.StreamError
+
+
 def _swallowed(conv: promptstream.Conversation) -> None:
     with suppress(OSError, ValueError):
         conv.send("Hi")
@@ -294,6 +301,7 @@ def test_what_cannot_be_compared_is_told():
         ({"match": ()}, "order"),
         ({"speed": 0}, "above 0"),
         ({"speed": "fast"}, "above 0"),
+        ({"speed": float("inf")}, "above 0"),
     ):
         with pytest.raises(errors.ConfigError, match=text):
             Replay("unread", **options)
@@ -426,8 +434,60 @@ def test_a_cancelled_answer_is_cancelled_again(path):
         with pytest.raises(errors.Cancelled):
             for _ in conv.stream("A", cancel=token):
                 token.cancel()
-    with pytest.raises((errors.Cancelled, errors.ConfigError)):
+    with pytest.raises(errors.Cancelled):
         replayed(Replay(path), "A")
+
+
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "close"])
+@pytest.mark.parametrize(
+    ("kind", "timeout"),
+    [
+        (errors.FirstTokenTimeout, Timeout(first=0.03)),
+        (errors.IdleTimeout, Timeout(idle=0.03)),
+        (errors.DeadlineExceeded, 0.05),
+        (errors.Cancelled, None),
+    ],
+)
+def test_what_stopped_an_answer_on_the_wire_stops_its_replay(path, kind, timeout, framing):
+    """A socket that is shut down in time looks like a clean end: the recording tells what it was."""
+    held = Cut(Answer(["Once ", "upon"]), 0 if kind is errors.FirstTokenTimeout else 2, "hold")
+
+    def ask(conv: promptstream.Conversation) -> Response:
+        stream = conv.stream("1 + 2?", timeout=timeout)
+        for chunk in stream:
+            if kind is errors.Cancelled and chunk.text:
+                threading.Timer(0.01, stream.cancel, ["enough"]).start()
+        return stream.result()
+
+    with ProviderServer(WIRES["openai"], held, framing=framing) as server:
+        provider = server.provider(retry=promptstream.Retry(attempts=1))
+        assert type(again(provider, path, ask)) is kind
+    (exchange,) = Recording.read(path).exchanges
+    assert (exchange.ending, type(exchange.error())) == ("error", kind)
+
+
+def test_a_turn_that_is_cancelled_while_a_layer_holds_its_chunk_is_recorded_as_cancelled(path):
+    """The recorder is closed then as if the loop had been left."""
+    token = promptstream.CancelToken()
+
+    def slow_layer(request: Any, call_next: Any) -> Any:
+        for chunk in call_next(request):
+            token.cancel("enough")
+            yield chunk
+
+    conv = promptstream.chat(provider=Scripted([["a", "b"]]), middleware=[slow_layer, Recorder(path)])
+    with conv, pytest.raises(errors.Cancelled, match="enough"):
+        conv.send("A", cancel=token)
+    with pytest.raises(errors.Cancelled, match="enough"):
+        replayed(Replay(path), "A", system="")
+
+
+def test_a_connection_that_closes_cleanly_in_mid_answer_is_recorded_as_cut(path):
+    """It replays as Truncated, and does not pass for whole."""
+    with ProviderServer(WIRES["openai"], Cut(Answer(["Once ", "upon"]), 2), framing="close") as server:
+        provider = server.provider(retry=promptstream.Retry(attempts=1))
+        assert isinstance(again(provider, path, lambda conv: conv.send("Hi")), errors.Truncated)
+    assert [each.ending for each in Recording.read(path).exchanges] == ["cut"]
 
 
 # Files that cannot be played
@@ -440,7 +500,7 @@ def test_a_recording_that_ends_in_the_middle_plays_that_far_and_says_so(path):
     start = whole.index(b"\n", whole.index(b'"request"')) + 1
     for size in range(start, len(whole), 11):
         path.write_bytes(whole[:size])
-        finished = b'"finish"' in whole[: whole.rfind(b"\n", 0, size)]
+        finished = size >= whole.index(b"\n", whole.index(b'"finish"'))
         with promptstream.chat("Be brief.", provider=Replay(path)) as conv:
             if finished:
                 assert conv.send("A").text == "Once upon a time."
@@ -469,17 +529,45 @@ ASKED = '{"type":"request","id":1,"messages":[]}\n'
         (HEAD + '{"id": 1}\n', "line 2: .*lacks 'type'"),
         (HEAD + '{"type":"text","id":1,"at":0,"text":"x"}\n', "line 2: .*no exchange 1 is on its way"),
         (HEAD + '{"type":"request","id":1}\n', "line 2: .*lacks 'messages'"),
-        (HEAD + '{"type":"request","id":1,"messages":[{"role":"user","parts":["x"]}]}\n', "line 2: .*list of objects"),
+        (HEAD + '{"type":"request","id":1,"messages":[{"role":"user","parts":["x"]}]}\n', "line 2: .*messages is"),
         (HEAD + ASKED + ASKED, "line 3: .*begins a second time"),
         (HEAD + ASKED + '{"type":"smell","id":1,"at":0}\n', "line 3: .*'smell' is not known"),
         (HEAD + ASKED + '{"type":"text","id":1,"at":-1,"text":"x"}\n', "line 3: .*no number of seconds"),
-        (HEAD + ASKED + '{"type":"text","id":1,"at":0,"text":7}\n', "line 3: .*text is no string"),
+        (HEAD + ASKED + '{"type":"text","id":1,"at":0,"text":7}\n', "line 3: .*text is 7"),
         (HEAD + ASKED + '{"type":"text","id":1,"at":0,"colour":"x"}\n', "line 3: .*colour"),
+        (HEAD + ASKED + '{"type":"text","id":1,"at":0,"tool_result":"x"}\n', "line 3: .*tool_result"),
         (HEAD + ASKED + '{"type":"tool_call","id":1,"at":0,"tool_call":{"type":"x"}}\n', "line 3: .*a part's type"),
         (HEAD + ASKED + '{"type":"finish","id":1,"at":0,"cost":"much"}\n', "line 3: "),
         (HEAD + ASKED + '{"type":"end","id":1,"at":0,"how":"odd"}\n', "line 3: .*'odd' is not known"),
         (HEAD + ASKED + '{"type":"end","id":1,"at":0,"how":"error"}\n', "line 3: .*lacks 'error'"),
         (HEAD + ASKED + '{"type":"end","id":1,"at":0,"how":"error","error":{"class":3,"message":""}}\n', "line 3: "),
+        *(
+            (
+                HEAD + ASKED + f'{{"type":"finish","id":1,"at":0,{said}}}\n',
+                f"line 3: .*{said.partition(chr(34) + ':')[0][1:]}",
+            )
+            for said in (
+                '"raw_reason":[true]',
+                '"reason":{"a":1}',
+                '"cost":NaN',
+                '"usage_seen":{"cache_write":"x"}',
+                '"cost":"1e999999999"',
+                '"warnings":"w"',
+                '"sentinel":1',
+                '"restart":null',
+            )
+        ),
+        (HEAD + ASKED + '{"type":"tool_call","id":1,"at":0}\n', "line 3: .*tool call"),
+        (
+            HEAD + ASKED + '{"type":"end","id":1,"at":0,"how":"error","error":'
+            '{"class":"Overloaded","message":"","attempts":null}}\n',
+            "line 3: .*attempts",
+        ),
+        (
+            HEAD + '{"type":"request","id":1,"messages":[{"role":"user","parts":[{"type":"text"}]}]}\n',
+            "line 2: .*'text'",
+        ),
+        (HEAD + '{"type":"request","id":1,"messages":[],"extra":' + "[" * 300 + "]" * 300 + "}\n", "line 2: .*deeper"),
     ],
 )
 def test_a_file_that_is_damaged_or_another_is_told_with_its_line(path, content, told):
@@ -509,6 +597,62 @@ def test_any_byte_may_be_damaged_without_a_crash(path):
             continue
 
 
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e300,
+    float("nan"),
+    "",
+    "x",
+    "2",
+    [],
+    [None],
+    ["x"],
+    {},
+    {"a": 1},
+    {"type": "text"},
+)
+
+
+def _places(value: Any) -> list[tuple[Any, Any]]:
+    """Give each container in a record with each key of it."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, each in items for place in ((value, key), *_places(each))]
+
+
+def test_any_value_may_be_damaged_without_a_crash(path):
+    """Each field of each record in turn is lost, or replaced by something odd: nothing but our errors comes."""
+    call = ToolCall("c", "add", {"a": 1, "b": 2}, metadata={"scripted": {"s": 1}})
+    failing = errors.RateLimited("slow", status=429, code="x", retry_after=1.5, request_id="r", phase="headers")
+    told = Finish(reason="tool_calls", raw_reason="t", usage_seen=Usage(1, 2, cached=1), cost=Decimal("0.1"),
+                  warnings=("w",), validations=({"message": "m"},), request_id="r")  # fmt: skip
+    script = [[Chunk(ChunkType.REASONING, reasoning="Hm"), Opaque(data={"scripted": {"a": 1}}), "Once ", call, told],
+              ["No", failing]]  # fmt: skip
+    outcome(
+        Scripted(script), lambda conv: conv.send("1 + 2?", extra={"user": "me"}), middleware=[Recorder(path)], seed=1
+    )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    odds = itertools.cycle(ODD)
+    for at, line in enumerate(lines):
+        for place in range(len(_places(json.loads(line)))):
+            for odd in (_ABSENT, *itertools.islice(odds, 3)):
+                record = json.loads(line)
+                where, key = _places(record)[place]
+                if odd is _ABSENT:
+                    del where[key]
+                else:
+                    where[key] = odd
+                path.write_text("\n".join([*lines[:at], json.dumps(record), *lines[at + 1 :]]) + "\n", encoding="utf-8")
+                with suppress(promptstream.PromptStreamError):
+                    provider = Replay(path)
+                    with promptstream.chat("Be brief.", provider=provider, tools=[add], seed=1) as conv:
+                        repr(conv.send("1 + 2?", extra={"user": "me"}).to_dict())
+
+
+_ABSENT = object()
+
+
 # What it goes by
 
 
@@ -522,3 +666,5 @@ def test_it_goes_by_the_name_and_the_model_of_what_was_recorded(path):
     with pytest.raises(errors.Unsupported, match="anthropic does not support completion"):
         provider.completion("Once")
     assert Recording.read(path).exchanges[0].provider == "anthropic"
+    with pytest.raises(errors.Unsupported, match="A replay of anthropic cannot list its models"):
+        provider.models()

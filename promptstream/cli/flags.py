@@ -100,6 +100,12 @@ def _budget(context: click.Context, option: click.Parameter, given: str | None) 
         raise click.BadParameter(f"{given!r} is no amount of USD such as 0.50, and no 20000tokens.") from None
 
 
+def _recording(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    if given == "-":
+        raise click.BadParameter("standard output is the answer's; name a file.")
+    return given
+
+
 def text_of(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
     """Give an option's text with what the locale could not read; None where it was not given."""
     return None if given is None else readable(given)
@@ -172,8 +178,9 @@ _FLAGS = (
            help="Keep the conversation under this new name."),
     option("--resume", section="Conversation", metavar="NAME", callback=text_of,
            shell_complete=completion.of_kept, help="Go on with the conversation of this name."),
-    option("--record", section="Conversation", metavar="FILE", type=click.Path(),
-           help="Write what is asked and answered to FILE, without keys, for promptstream replay."),
+    option("--record", section="Conversation", metavar="FILE", type=click.Path(), callback=_recording,
+           help="Write what is asked and answered to FILE, without keys, for promptstream replay. A recording that it "
+           "holds is written over."),
     option("--stats/--no-stats", section="Output", default=None,
            help="Tell times, tokens and cost on standard error."),
     option("--stats-line/--no-stats-line", section="Output", default=None,

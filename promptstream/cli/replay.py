@@ -22,7 +22,7 @@ from promptstream.errors import ConfigError, PromptStreamError
 from promptstream.providers.replay import ReplayDialect
 from promptstream.recording.reading import Exchange, Recording
 
-_ENDINGS = {"left": "left early", "cut": "recording cut"}
+_ENDINGS = {"left": "left early", "open": "recording cut"}
 
 
 def _speed(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
@@ -64,6 +64,8 @@ def replay(file: str, exchange: int | None, speed: float | None, listed: bool, s
 
 
 def _chosen(recording: Recording, number: int | None) -> Sequence[Exchange]:
+    if not recording.exchanges:
+        raise ConfigError(f"{recording.path} holds no exchange: nothing was asked when it was recorded.")
     if number is None:
         return recording.exchanges
     found = [each for each in recording.exchanges if each.number == number]

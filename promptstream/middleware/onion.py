@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 CallNext = Callable[[ChatRequest], Iterator[Chunk]]
 Middleware = Callable[[ChatRequest, CallNext], Iterator[Chunk]]
 Ask = Callable[[ChatRequest, "Watch"], Iterator[Chunk]]
+
+
+class Watching:
+    """A layer that wants to know what stops its turn: the provider's chunks then end without a word, or are left."""
+
+    def watched(self, watch: Watch) -> Middleware:
+        """Give the layer for a turn that *watch* guards."""
+        raise NotImplementedError
+
+
 _TEXT = ChunkType.TEXT
 _MAKERS = ("Recorder", "guard", "logging", "redact", "telemetry")
 
@@ -174,7 +184,10 @@ class _Onion:
         run.ended = True
 
     def _layer(self, run: _Run, depth: int, request: ChatRequest) -> Iterator[Chunk]:
-        chunks = self._layers[depth](request, partial(self._begin, depth + 1, run))
+        layer: Any = self._layers[depth]
+        if isinstance(layer, Watching):
+            layer = layer.watched(self._watch)
+        chunks = layer(request, partial(self._begin, depth + 1, run))
         if not hasattr(chunks, "__next__"):
             raise ConfigError(no_iterator(run.name, chunks))
         try:

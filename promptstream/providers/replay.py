@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -32,7 +33,7 @@ _CAPABILITIES = (
 )
 _ENDED = {
     "left": "the loop was left here when it was recorded",
-    "cut": "whoever recorded it was cut off here",
+    "open": "whoever recorded it was cut off here",
 }
 
 
@@ -59,6 +60,7 @@ class ReplayDialect(Dialect):
     name = "replay"
     default_model = ""
     framing: Literal["sse", "ndjson"] = "sse"
+    tells_cost = True
     extras = frozenset({"requests", "unplayed"})
     queries: frozenset[str] = frozenset()
     keepalives: frozenset[str] = frozenset()
@@ -78,7 +80,7 @@ class ReplayDialect(Dialect):
     ) -> None:
         if path is None:
             raise ConfigError("replay needs the path of a recording: provider=promptstream.providers.Replay(path).")
-        if speed is not None and (isinstance(speed, bool) or not isinstance(speed, (int, float)) or not speed > 0):
+        if speed is not None and not _is_speed(speed):
             raise ConfigError(f"speed={speed!r:.40}: give a number above 0, such as 1.0, or None for no waiting.")
         self._match = check_match(match)
         self._masker = Masker(check_hooks(redact))
@@ -92,6 +94,7 @@ class ReplayDialect(Dialect):
         known = [self.recording.providers.get(name, {}) for name in asked]
         self.name = provider or (asked[0] if len(asked) == 1 and asked[0] else "replay")
         models = {each.model for each in self._left}
+        self.title = f"A replay of {self.name}" if asked else "A replay"
         self.model = model or (models.pop() if len(models) == 1 else "") or str((known or [{}])[0].get("model", ""))
         self.free = bool(known) and all(each.get("free") for each in known)
         self.base_url = "http://127.0.0.1" if known and all(each.get("local") for each in known) else None
@@ -199,6 +202,10 @@ class ReplayDialect(Dialect):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Raise: a recording has no wire."""
         raise Unsupported("replay receives nothing.")
+
+
+def _is_speed(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
 
 
 def _handed_out(chunk: Chunk, watch: Watch) -> Iterator[Chunk]:

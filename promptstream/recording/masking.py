@@ -12,10 +12,12 @@ from promptstream.errors import ConfigError
 from promptstream.values.secret import MASK, Secret, names_secret, plain, secrets_of
 
 Hook = Callable[[str], str]
-_KEYS = re.compile(r"(^|_)(API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+_KEYS = re.compile(r"(^|_)(API_?KEY|ACCESS_KEY|SECRET_KEY|TOKEN|SECRET)$|PASSWORD$", re.IGNORECASE)
 _PROXIES = re.compile(r"_PROXY$", re.IGNORECASE)
-_LEAST = 16
-"""Characters of a key; what a variable of the environment holds below that may be any word."""
+_LONG, _SHORT = 16, 8
+"""Characters of a key, and of one of letters and digits; what is shorter may be any word."""
+_PLACEHOLDERS = {"sk-no-key-required", "your-api-key-here", "api-key-not-needed", "no-api-key-needed"}
+"""What is given for a key where a server asks for none, and is long enough for one."""
 _ESCAPES = re.compile(r"[%\\&]")
 _TAIL = 16
 """Characters of a stream kept to see what goes on from one piece into the next: a key shows by 9."""
@@ -38,15 +40,41 @@ def check_hooks(redact: Any) -> tuple[Hook, ...]:
 
 def environment_secrets() -> list[str]:
     """Give the keys and passwords that the environment holds: of …_API_KEY, …_TOKEN and the like, and of proxies."""
-    kept = [value for name, value in os.environ.items() if _KEYS.search(name) and len(value) >= _LEAST]
-    return kept + [each for name, url in os.environ.items() if _PROXIES.search(name) for each in secrets_of(url)]
+    kept = [value for name, value in os.environ.items() if _KEYS.search(name)]
+    kept += [each for name, url in os.environ.items() if _PROXIES.search(name) for each in secrets_of(url)]
+    return [value for value in kept if is_key(value)]
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a secret is masked: "test" and "EMPTY" pass for keys, and are words that an answer may hold."""
+    if text.lower().replace("_", "-") in _PLACEHOLDERS:
+        return False
+    mixed = any(map(str.isdigit, text)) and any(map(str.isalpha, text))
+    return len(text) >= (_SHORT if mixed else _LONG)
+
+
+def redacted(text: str, hooks: Iterable[Hook]) -> str:
+    """Give what *hooks* make of a text, one after the other.
+
+    Raises:
+        ConfigError: one fails, or gives no string.
+    """
+    for hook in hooks:
+        name = getattr(hook, "__qualname__", None) or repr(hook)
+        try:
+            text = hook(text)
+        except Exception as error:
+            raise ConfigError(f"redact: {name:.60} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(text, str):
+            raise ConfigError(f"redact: {name:.60} gave {text!r:.40}; it has to give a string.")
+    return text
 
 
 class Masker:
     """Take secrets out of what is to be written, then run the hooks over it. Any thread may use it."""
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
-        self._hooks = tuple(hooks)
+        self.hooks = [*hooks]
         self._known = dict.fromkeys(environment_secrets())
         self._lock = threading.Lock()
         self.secret = Secret(also=self._known)
@@ -54,13 +82,14 @@ class Masker:
     def learn(self, secret: Secret) -> None:
         """Look for *secret* too, and for what it is beside."""
         with self._lock:
-            known = self._known | dict.fromkeys(text for each in (secret, *secret.also) if (text := plain(each)))
+            told = [plain(each) for each in (secret, *secret.also)]
+            known = self._known | dict.fromkeys(filter(is_key, told))
             if len(known) > len(self._known):
                 self._known, self.secret = known, Secret(also=known)
 
     def text(self, text: str) -> str:
         """Give a whole text as it may be written."""
-        return self._hooked(MASK if isinstance(text, Secret) else self.secret.scrub(text))
+        return redacted(MASK if isinstance(text, Secret) else self.secret.scrub(text), self.hooks)
 
     def value(self, value: Any, hidden: bool = False) -> Any:
         """Give *value* as JSON has it: bytes by their digest, what it has no words for as it prints.
@@ -91,14 +120,7 @@ class Masker:
                 shown += [whole[at : max(begin, at)], MASK]
                 at = end
         tail = whole[-_ESCAPED_TAIL:]
-        return self._hooked("".join([*shown, whole[at:]])), tail if _ESCAPES.search(tail) else tail[-_TAIL:]
-
-    def _hooked(self, text: str) -> str:
-        for hook in self._hooks:
-            text = hook(text)
-            if not isinstance(text, str):
-                raise ConfigError(f"redact: {hook!r:.60} gave {text!r:.40}; it has to give a string.")
-        return text
+        return redacted("".join([*shown, whole[at:]]), self.hooks), tail if _ESCAPES.search(tail) else tail[-_TAIL:]
 
 
 def digest(data: bytes) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import attrs
 
 from promptstream.errors import ConfigError
 from promptstream.recording import FORMAT, MARK
+from promptstream.recording.checks import END, PROVIDER, REQUEST, check, check_depth
 from promptstream.recording.told import KINDS, Reader, error_maker
 from promptstream.values.chunk import Chunk
 
-Ending = Literal["whole", "error", "left", "cut"]
-_ENDINGS = ("whole", "error", "left")
+Ending = Literal["whole", "cut", "error", "left", "open"]
+_ENDINGS = ("whole", "cut", "error", "left")
 
 
 @attrs.define(eq=False)
@@ -30,8 +31,8 @@ class Exchange:
     request: Mapping[str, Any]
     chunks: list[tuple[float, Chunk]] = attrs.field(factory=list)
     """Each with the seconds it came after the request, without the time that the loop took."""
-    ending: Ending = "cut"
-    """"whole"; "error"; "left" by the loop; "cut" where the recording ends in the middle of it."""
+    ending: Ending = "open"
+    """"whole"; "cut" without a finish signal; "error"; "left" by the loop; "open" where the recording ends in it."""
     at: float = 0.0
     """The seconds to its end."""
     error: Callable[[], Exception] | None = None
@@ -109,9 +110,20 @@ def _read(path: str, data: bytes) -> Recording:
         raise ConfigError(f"{path}, line 1: the recording is empty.")
     check_head(path, lines[0] if lines else cut)
     kept = _Lines(path)
+    if is_whole(cut):
+        lines.append(cut)
     for number, line in enumerate(lines, 1):
         kept.add(number, line)
     return Recording(path, tuple(kept.exchanges), kept.providers)
+
+
+def is_whole(line: bytes) -> bool:
+    """Tell whether a last line without its end is whole; a record that is cut is no JSON."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class _Lines:
@@ -133,6 +145,7 @@ class _Lines:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError("it is no JSON object")
+            check_depth(record)
             if MARK in record:
                 _check_format(self._path, number, record)
                 self._open.clear()  # what was on its way when the program died
@@ -146,14 +159,15 @@ class _Lines:
     def _take(self, number: int, record: dict[str, Any]) -> None:
         kind = record["type"]
         if kind == "provider":
-            _checked_provider(record)
+            check(record, PROVIDER, "name")
             self.providers[record["name"]] = record
             return
         identity = record["id"]
         if kind == "request":
             if identity in self._open:
                 raise ValueError(f"the exchange {identity!r} begins a second time")
-            exchange = Exchange(len(self.exchanges) + 1, number, _checked(record))
+            check(record, REQUEST, "messages")
+            exchange = Exchange(len(self.exchanges) + 1, number, record)
             self._open[identity] = exchange
             self.exchanges.append(exchange)
             return
@@ -171,13 +185,14 @@ class _Lines:
 
 
 def _end(exchange: Exchange, record: Mapping[str, Any]) -> None:
+    check(record, END, "how")
     how = record["how"]
     if how not in _ENDINGS:
         raise ValueError(f"the ending {how!r:.40} is not known")
     if how == "error":
         exchange.error = error_maker(record["error"])
-    if record.get("cost") is not None:
-        exchange.cost = Decimal(str(record["cost"]))
+    if "cost" in record:
+        exchange.cost = Decimal(record["cost"])
     exchange.ending = how
 
 
@@ -185,29 +200,6 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10**9:
         raise ValueError(f"{value!r:.40} is no number of seconds")
     return float(value)
-
-
-def _checked_provider(record: Mapping[str, Any]) -> None:
-    if not isinstance(record["name"], str) or not isinstance(record.get("capabilities", []), list):
-        raise ValueError("a provider's name is a string, and its capabilities a list")
-
-
-def _checked(record: dict[str, Any]) -> dict[str, Any]:
-    for message in _dicts(record, "messages"):
-        if not isinstance(message["role"], str):
-            raise ValueError("a message's role is no string")
-        _dicts(message, "parts")
-    for tool in _dicts(record, "tools") if "tools" in record else ():
-        if not isinstance(tool["name"], str):
-            raise ValueError("a tool's name is no string")
-    return record
-
-
-def _dicts(record: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    values = record[name]
-    if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
-        raise ValueError(f"{name} is no list of objects")
-    return values
 
 
 def names(exchanges: Iterator[Exchange] | tuple[Exchange, ...]) -> list[str]:

@@ -12,9 +12,10 @@ import attrs
 
 from promptstream import errors
 from promptstream.errors import PromptStreamError, StreamError
+from promptstream.recording.checks import CHUNK, ERROR, check
 from promptstream.recording.masking import Masker
 from promptstream.values.chunk import Chunk, ChunkType, Finish, InternalType, Opaque
-from promptstream.values.message import part_from_dict, part_to_dict
+from promptstream.values.message import ToolCall, part_from_dict, part_to_dict
 from promptstream.values.usage import Usage
 
 KINDS: dict[str, tuple[type[Chunk], ChunkType | InternalType]] = {
@@ -31,8 +32,11 @@ _FIELDS = {
     kind: [field for field in attrs.fields(kind) if field.name not in _UNWRITTEN] for kind in (Chunk, Finish, Opaque)
 }
 _STREAMED = ("text", "reasoning")
+_OF_CALLS = (ChunkType.TOOL_CALL, ChunkType.TOOL_CALL_DELTA)
 _OF_ERRORS = {"provider", "model", "phase", "request_id", "retryable", "attempts", "status", "code", "retry_after"}
 _OF_ERRORS |= {"problems"}
+_UNRAISABLE = (Exception, StopIteration, StopAsyncIteration)
+"""What tells nothing, or has a meaning of its own in a generator."""
 
 
 class Writer:
@@ -87,13 +91,16 @@ class Reader:
             ValueError, TypeError, KeyError, ArithmeticError: it is none.
         """
         made, kind = KINDS[record["type"]]
+        check(record, CHUNK)
         fields = {name: _read(name, value) for name, value in record.items() if name not in ("type", "id", "at")}
+        allowed = {"model", *(field.name for field in _FIELDS[made])}
+        if unknown := fields.keys() - allowed:
+            raise ValueError(f"the field {min(unknown)!r:.40} is not known")
         if kind.__class__ is ChunkType:
             self._model = fields.pop("model", self._model)
             fields["model"] = self._model
-        for name in ("text", "reasoning"):
-            if not isinstance(fields.get(name, ""), str):
-                raise ValueError(f"{name} is no string")
+        if isinstance(fields.get("tool_call"), ToolCall) is not (kind in _OF_CALLS):
+            raise ValueError("a tool call stands where none is, or lacks where one is")
         return made(type=kind, **fields)
 
 
@@ -102,17 +109,13 @@ def _read(name: str, value: Any) -> Any:
     return value if reader is None or value is None else reader(value)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(str, value))
-
-
 _READERS: dict[str, Callable[[Any], Any]] = {
     "tool_call": part_from_dict,
     "usage_seen": Usage.from_dict,
     "cost": lambda value: Decimal(str(value)),
-    "warnings": _texts,
-    "unread": _texts,
-    "validations": lambda value: tuple(map(dict, value)),
+    "warnings": tuple,
+    "unread": tuple,
+    "validations": tuple,
 }
 
 
@@ -135,10 +138,9 @@ def error_maker(said: Mapping[str, Any]) -> Callable[[], Exception]:
     Raises:
         ValueError, KeyError: it is none.
     """
+    check(said, ERROR, "class", "message")
     name, message = said["class"], said["message"]
     kind = _class(name) or _class(said.get("like", ""))
-    if not (isinstance(name, str) and isinstance(message, str)):
-        raise ValueError("an error has a class and a message")
     if kind is None:
         return partial(StreamError, f"{name}: {message}")
     told = {key: value for key, value in said.items() if key in _OF_ERRORS}
@@ -160,4 +162,6 @@ def _made(kind: type[Exception], message: str, told: dict[str, Any]) -> Exceptio
 def _class(name: str) -> type[Exception] | None:
     """Give the error of that name, ours or one of Python's."""
     kind = getattr(errors, name, None) or getattr(builtins, name, None)
-    return kind if isinstance(kind, type) and issubclass(kind, Exception) and kind is not Exception else None
+    if not (isinstance(kind, type) and issubclass(kind, Exception)) or kind in _UNRAISABLE:
+        return None
+    return kind
