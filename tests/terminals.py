@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -49,22 +50,40 @@ def read_until(source: int, wanted: str) -> str:
     return seen.decode()
 
 
-def interrupt(child: subprocess.Popen[bytes], person: int, wanted: str) -> str:
-    """Press Ctrl-C at a question, and give all that comes until *wanted* has."""
+def read_all(source: int) -> str:
+    """Read from a terminal until its other side is closed, and give all that came."""
+    seen = b""
+    with suppress(OSError):
+        while piece := os.read(source, 4096):
+            seen += piece
+    return seen.decode()
+
+
+def interrupt(child: subprocess.Popen[bytes], person: int, wanted: str, number: int = signal.SIGINT) -> str:
+    """Press Ctrl-C at a question, or send another signal, and give all that comes until *wanted* has."""
     for _ in range(40):  # Python misses a signal between its last look and the system call that waits for a key
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         if select.select([person], [], [], 0.5)[0]:
             return read_until(person, wanted)
-    pytest.fail("Ctrl-C did nothing")
+    pytest.fail("the signal did nothing")
 
 
 @contextmanager
 def terminal(
-    server: OpenAIServer, *arguments: str, environment: dict[str, str] | None = None, **options: Any
+    server: OpenAIServer,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    columns: int | None = None,
+    **options: Any,
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the command line on a terminal, and give it with the descriptor of the person's side."""
     person, program = os.openpty()
     try:
+        if columns is not None:
+            import fcntl
+            import termios
+
+            fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         options = {"stdin": program, "stdout": program, "stderr": program, **options}
         options["env"] = server.environment(**{"TERM": "xterm", "PROMPTSTREAM_HISTORY": "", **(environment or {})})
         with started(server, *arguments, **options) as child:

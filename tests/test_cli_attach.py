@@ -222,7 +222,7 @@ def test_a_chat_sends_them_with_its_first_line(asked: ScriptedDialect, tmp_path:
         ("blob", b"\0\1\2", "it is of a kind that is not known."),
         ("latin.txt", b"caf\xe9", "it is a text in another encoding than UTF-8."),
         ("empty.txt", b"", "it is empty."),
-        ("big.txt", b"x" * 1001, "are too much to be sent"),
+        ("big.txt", b"x" * 1001, "it is larger than 0 MiB, the most that is sent."),
     ],
 )
 def test_what_cannot_be_attached_is_told_before_anything_is_sent(
@@ -245,6 +245,40 @@ def test_a_file_that_is_not_there_is_told_with_the_nearest(asked: ScriptedDialec
     folder = run("ask", "x", "-p", "played", "-a", str(tmp_path))
     assert "cannot be read: Is a directory" in folder.stderr
     assert (missing.exit_code, folder.exit_code, asked.requests) == (1, 1, [])
+
+
+@POSIX
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_not_attached(asked: ScriptedDialect, device: str) -> None:
+    """One has no end, another nothing in it."""
+    result = run("ask", "x", "-p", "played", "-a", device)
+    assert (result.exit_code, asked.requests) == (1, [])
+    assert f"--attach {device}: it is a device. Give a file; - is standard input." in result.stderr
+
+
+@POSIX
+def test_what_a_shell_substitutes_is_attached(asked: ScriptedDialect) -> None:
+    """Of `--attach <(command)`, which is a pipe, what comes through it."""
+    there, here = os.pipe()
+    os.write(here, b"text")
+    os.close(here)
+    try:
+        assert run("ask", "x", "-p", "played", "-a", f"/dev/fd/{there}").exit_code == 0
+    finally:
+        os.close(there)
+    assert parts(asked)[1] == Text(f"{there}:\n\ntext")
+
+
+def test_files_that_are_too_large_together_are_told(
+    asked: ScriptedDialect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is too much is named."""
+    monkeypatch.setattr(attach, "LARGEST", 1000)
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_bytes(b"x" * 600)
+    result = run("ask", "x", "-p", "played", "-a", str(tmp_path / "a.txt"), "-a", str(tmp_path / "b.txt"))
+    assert "b.txt: with what goes before it, it is larger than 0 MiB, the most that is sent." in result.stderr
+    assert asked.requests == []
 
 
 def test_a_provider_that_reads_no_documents_says_so(tmp_path: Path) -> None:
@@ -297,6 +331,42 @@ def test_a_budget_stops_before_the_next_request(tmp_path: Path) -> None:
     assert len(server.requests) == 1  # which took 18
     assert result.exit_code == 1
     assert "budget" in result.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-p", "openai", "--base-url", "http://127.0.0.1:9/v1", "-m", "my-model", "--budget", "1"],
+         "it by: promptstream config set prices.my-model '{input = …, output = …}', in USD per million tokens."),
+        (["-p", "openai", "--base-url", "http://127.0.0.1:9/v1", "-m", "it's", "--budget", "1"],
+         """promptstream config set 'prices.it'"'"'s' '{input"""),
+        (["-p", "replay"], "replay needs the path of a recording: promptstream replay FILE plays one."),
+        (["-p", "compatible"], "compatible needs --base-url, the server's address"),
+        (["-p", "ollama", "--base-url", "http://127.0.0.1:9"], "name one, such as -p ollama -m llama3.2."),
+        (["-p", "openai", "--base-url", "http://example.org/v1"], "leave the key out, if that server needs none."),
+    ],
+)  # fmt: skip
+def test_what_can_be_done_is_told_as_the_command_line_has_it(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    """No advice in Python."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-1234567")
+    result = run("ask", "x", *arguments)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "promptstream." not in result.stderr
+
+
+def test_a_price_that_is_not_known_is_told_with_what_says_it() -> None:
+    """As a warning, after the answer."""
+    with OpenAIServer("ok") as server:
+        options = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.url}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in options.items():
+                patch.setenv(name, value)
+            result = run("ask", "x", "-p", "openai", "-m", "my-model", "--stats")
+    told = "so the cost is not; say it by: promptstream config set prices.my-model '{input = …, output = …}'\n"
+    assert told in result.stderr
 
 
 # Tools that are none

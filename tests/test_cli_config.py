@@ -12,12 +12,13 @@ import pytest
 from click.testing import Result
 from openai_server import OpenAIServer
 from terminals import POSIX, read_until, terminal
-from test_cli import PACK, run
+from test_cli import PACK, Play, play, run  # noqa: F401 - a fixture
 
 from promptstream.cli import configfile
 from promptstream.cli.configured import SETTINGS, load, parsed
 from promptstream.cli.place import Place
 from promptstream.values.folders import user_folder
+from promptstream.values.message import ToolCall
 
 KEY = "sk-not-a-real-key-1"
 
@@ -214,30 +215,49 @@ def test_a_key_of_the_file_goes_to_its_provider_alone(
     assert seen == [f"Bearer {KEY}", None, "Bearer sk-of-environment"]
 
 
-def _noting(seen: list[str | None]) -> object:
+def _noting(seen: list[str | None], *headers: str) -> object:
     from promptstream.errors import ConnectFailed
     from promptstream.values.secret import plain
 
     def send(self: object, call: object, *args: object, **options: object) -> object:
-        key = call.headers.get("Authorization")  # type: ignore[attr-defined]
+        given = {name.lower(): value for name, value in call.headers.items()}  # type: ignore[attr-defined]
+        key = next((given[name] for name in (*headers, "authorization") if name in given), None)
         seen.append(None if key is None else plain(key))
         raise ConnectFailed("Nobody is there.")
 
     return send
 
 
-def test_keys_of_the_file_do_not_outlive_the_command(file: Path) -> None:
-    """They stand in the environment while a command runs, each for a provider that has none there."""
+def test_a_provider_is_chosen_by_the_keys_of_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by those of the environment; a provider that has one there is asked with that."""
     written(file, f'[keys]\ngemini = "{KEY}"\nANTHROPIC_API_KEY = "{KEY}"\n')
     rows = run("providers").stdout
     assert "GEMINI_API_KEY: in the config file" in rows
     assert "Without --provider: anthropic (ANTHROPIC_API_KEY is set)" in rows
     assert KEY not in rows
-    assert not {"GEMINI_API_KEY", "ANTHROPIC_API_KEY"} & {*os.environ}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GOOGLE_API_KEY", "sk-other")
-        with load().keys_at_hand():
-            assert "GEMINI_API_KEY" not in os.environ  # which would have come before the environment's own
+    seen: list[str | None] = []
+    monkeypatch.setattr("promptstream.wire.transport.Transport.send", _noting(seen, "x-api-key", "x-goog-api-key"))
+    run("ask", "x")
+    run("ask", "x", "-m", "gemini-2.5-flash")
+    monkeypatch.setenv("GOOGLE_API_KEY", "sk-other")
+    run("ask", "x", "-p", "gemini")
+    run("models", "-p", "anthropic")
+    assert seen == [KEY, KEY, "sk-other", KEY]
+
+
+def test_a_key_of_the_file_is_not_for_what_a_tool_starts(file: Path, tmp_path: Path, play: Play) -> None:  # noqa: F811
+    """It never stands in the environment, which every program has that is started, and may show to the model."""
+    written(file, f'[keys]\nopenai = "{KEY}"\n')
+    tools = tmp_path / "tools.py"
+    tools.write_text(
+        "import promptstream, subprocess, sys\n@promptstream.tool\ndef variables() -> str:\n"
+        "    return subprocess.check_output([sys.executable, '-c', 'import os; print(*os.environ)'], text=True)\n"
+    )
+    played = play([ToolCall("1", "variables", {})], "Seen.")
+    assert run("ask", "x", "-p", "played", "--tools", str(tools), "--yes").stdout == "Seen.\n"
+    (result,) = played.requests[1].messages[-1].parts
+    assert "PATH" in result.content
+    assert "OPENAI_API_KEY" not in result.content
 
 
 def test_prices_of_the_file_count(file: Path, server: OpenAIServer) -> None:
@@ -336,6 +356,11 @@ def test_set_keeps_comments_and_order(file: Path) -> None:
         ("reasoning", "low", "low"),
         ("reasoning", "2048", 2048),
         ("reasoning", "false", False),
+        ("stop", '["a", "b"]', ["a", "b"]),
+        ("stop", "[END]", "[END]"),
+        ("stop", "{", "{"),
+        ("seed", "-3", -3),
+        ("base_url", "127.0.0.1:11434", "127.0.0.1:11434"),
         ("system", "Be brief.", "Be brief."),
     ],
 )
@@ -361,6 +386,14 @@ def test_set_takes_a_whole_price(file: Path) -> None:
         (["set", "prices.m.input", "1"], "A price lacks output"),
         (["set", "prices.m", "cheap"], "is no price"),
         (["set", "prices.input", "1"], "Of which model?"),
+        (["set", "stop", '["a", "b"'], "is no list of texts in TOML"),
+        (["set", "stop", "[1, 2]"], "stop="),
+        (["set", "max_tokens", "-5"], "max_tokens=-5: give a whole number above 0."),
+        (["set", "timeout", "-1"], "timeout = -1: give a number of seconds above 0."),
+        (["set", "prices.m", "{input = -1, output = 2}"], "0 or more"),
+        (["set", "provider", "opnai"], "provider = 'opnai': there is no such provider. Did you mean 'openai'?"),
+        (["set", "base_url", "ftp://x"], "base_url='ftp://x': give an address such as http://"),
+        (["set", "base_url", "opnai"], "base_url='opnai': give an address such as http://"),
         (["unset", "seed"], "does not set 'seed'"),
         (["unset", "keys.openai"], "does not set 'keys.openai'"),
         (["get", "sede"], "Did you mean 'seed'?"),
@@ -396,7 +429,7 @@ def test_set_key_reads_standard_input(file: Path, name: str) -> None:
     assert [*load().keys] == ["ANTHROPIC_API_KEY"]
 
 
-@pytest.mark.parametrize("piped", ["", " \n", "two words", "line\nline", "schlüssel"])
+@pytest.mark.parametrize("piped", ["", " \n", "two words", "line\nline", "schlüssel", "x" * 4097, "x" * 200_000])
 def test_what_is_no_key_is_not_kept(file: Path, piped: str) -> None:
     """An empty pipe or a whole file is a mistake."""
     assert run("config", "set-key", "openai", piped=piped).exit_code == 1
@@ -432,8 +465,55 @@ def test_show_tells_where_each_setting_comes_from(file: Path, monkeypatch: pytes
     assert " ".join(rows["keys.ANTHROPIC_API_KEY"].split()) == '"[key]" environment'
     assert "sk-" not in result.output
     data = json.loads(run("config", "show", "--json").stdout)
-    assert data["prices.m"] == {"value": {"input": 1.0, "output": 2.0}, "from": "config file"}
+    assert data["prices.m"] == {"value": {"input": 1.0, "output": 2.0}, "from": "config file", "used": True}
     assert {*SETTINGS} <= {*data}
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "told"),
+    [
+        ('provider = "anthropic"\nmodel = "claude-x"', "PROVIDER=openai", {"model": "for anthropic"}),
+        (
+            'provider = "anthropic"\nmodel = "claude-x"',
+            "BASE_URL=http://127.0.0.1:9/v1",
+            {"provider": "PROMPTSTREAM_BASE_URL is set", "model": "for anthropic"},
+        ),
+        (
+            'base_url = "http://127.0.0.1:8/v1"\nmodel = "toy"',
+            "PROVIDER=openai",
+            {"base_url": "PROMPTSTREAM_PROVIDER is set", "model": "PROMPTSTREAM_PROVIDER is set"},
+        ),
+        ('provider = "openai"\nmodel = "toy"', "PROVIDER=openai", {}),
+        ('model = "toy"', "MODEL=other", {}),
+        ('provider = "openai"\nmodel = "toy"', "MODEL=other", {}),
+    ],
+)
+def test_what_does_not_count_is_shown_as_such(
+    file: Path, monkeypatch: pytest.MonkeyPatch, text: str, variable: str, told: dict[str, str]
+) -> None:
+    """A model and an address of another provider than the one in force are not used; show and get say so."""
+    written(file, text + "\n")
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(f"PROMPTSTREAM_{name}", value)
+    shown = run("config", "show").stdout
+    assert {
+        line.split()[0]: line.partition("; not used: ")[2] for line in shown.splitlines() if "not used" in line
+    } == told
+    data = json.loads(run("config", "show", "--json").stdout)
+    assert {name for name, row in data.items() if not row["used"]} == {*told}
+    for name, why in told.items():
+        result = run("config", "get", name)
+        assert (result.stdout, result.exit_code) == ("", 1)
+        assert f"is not used: {why}." in result.stderr
+
+
+def test_a_key_that_does_not_count_is_shown_as_such(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's comes first, under any name that its provider reads."""
+    written(file, f'[keys]\ngemini = "{KEY}"\n')
+    monkeypatch.setenv("GOOGLE_API_KEY", "sk-other")
+    rows = dict(line.split(None, 1) for line in run("config", "show").stdout.splitlines())
+    assert rows["keys.GEMINI_API_KEY"].endswith("config file; not used: GOOGLE_API_KEY is set")
+    assert rows["keys.GOOGLE_API_KEY"].endswith("environment")
 
 
 def test_get_prints_what_counts(file: Path) -> None:

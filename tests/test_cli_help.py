@@ -1,4 +1,4 @@
-"""Every command's help, read as on a terminal of 80 columns."""
+"""Every command's help, read as on a terminal of 80 columns, or of 40; and what a shell is told that asks for words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from openai_server import OpenAIServer
+from terminals import POSIX, read_all, terminal
 from test_cli import run
 
 from promptstream.cli.commands import root
@@ -22,9 +24,9 @@ def walked(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...]
 COMMANDS = dict(walked(root))
 
 
-def shown(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give the help of a command at 80 columns."""
-    monkeypatch.setenv("COLUMNS", "80")
+def shown(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> str:
+    """Give the help of a command."""
+    monkeypatch.setenv("COLUMNS", str(columns))
     result = run(*path, "--help")
     assert (result.stderr, result.exit_code) == ("", 0)
     return result.stdout
@@ -43,6 +45,45 @@ def test_a_help_text_is_whole_and_fits(path: tuple[str, ...], monkeypatch: pytes
     for each in command.params:
         if isinstance(each, click.Argument):
             assert str(each.human_readable_name).upper().rstrip("S.") in (command.help or "").upper(), each
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "promptstream")
+def test_a_help_text_fits_a_narrow_window(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 columns it has the same words, all whole."""
+    narrow, wide = shown(path, monkeypatch, 40), shown(path, monkeypatch)
+    assert [line for line in narrow.splitlines() if len(line) > 40 and " " in line.strip()] == []
+    assert "".join(narrow.split()) == "".join(wide.split())
+
+
+@POSIX
+@pytest.mark.parametrize("arguments", [("ask", "x", "-p", "opnai"), ("config", "set", "model"), ("providers",)])
+def test_what_is_told_fits_a_narrow_terminal(arguments: tuple[str, ...]) -> None:
+    """Errors, wrong usage and lists break between words, at the window's width."""
+    with OpenAIServer() as server, terminal(server, *arguments, columns=40) as (_, person):
+        lines = read_all(person).splitlines()
+    assert len(lines) > 1
+    assert [line for line in lines if len(line) > 40] == []
+
+
+@pytest.mark.parametrize("asked", ["bash_complete", "zsh_complete", "fish_complete"])
+@pytest.mark.parametrize("given", [{}, {"COMP_WORDS": "promptstream"}, {"COMP_CWORD": "1"}])
+def test_a_shell_that_asks_wrongly_is_told_nothing(
+    asked: str, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks for words without saying what stands on the command line gets none."""
+    for name, value in {"_PROMPTSTREAM_COMPLETE": asked, **given}.items():
+        monkeypatch.setenv(name, value)
+    result = run()
+    assert (result.output, result.exit_code) == ("", 0)
+
+
+@pytest.mark.parametrize(("asked", "word"), [("bash_complete", "1"), ("fish_complete", "mod")])
+def test_a_shell_that_asks_rightly_is_told_words(asked: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bash and zsh give the number of the word, fish the word."""
+    monkeypatch.setenv("_PROMPTSTREAM_COMPLETE", asked)
+    monkeypatch.setenv("COMP_WORDS", "promptstream mod")
+    monkeypatch.setenv("COMP_CWORD", word)
+    assert run().stdout.startswith("plain,models")
 
 
 def test_options_stand_in_sections_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,22 @@ def test_words_narrow_the_list(offered: list[ModelInfo]) -> None:
     assert (result.stdout, result.stderr) == ("", "openai offers no model with huge and big in its name.\n")
 
 
+def test_a_narrow_terminal_shows_each_model_whole(offered: list[ModelInfo], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name on a line of its own, its figures below."""
+    offered += [ModelInfo("acme/a-model-with-quite-a-long-name", context=128_000), ModelInfo("gpt-4o")]
+    monkeypatch.setattr("promptstream.cli.models.is_terminal", lambda _: True)
+    monkeypatch.setattr("promptstream.cli.models.window", lambda _: (40, 24))
+    monkeypatch.setattr(
+        "promptstream.cli.models.listed_cost", lambda usage, model, *_: 5 if model == "gpt-4o" else None
+    )
+    assert run("models").stdout.splitlines() == [
+        "acme/a-model-with-quite-a-long-name",
+        "  128,000 tokens",
+        "gpt-4o",
+        "  $5/M in, $5/M out",
+    ]
+
+
 def test_context_and_prices_are_told_where_they_are_known(
     offered: list[ModelInfo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +113,7 @@ def test_a_models_name_does_nothing_to_the_terminal(offered: list[ModelInfo]) ->
         (["-p", "opnai"], "Did you mean 'openai'?"),
         (["-p", "openai"], "keep one by promptstream config set-key, or set OPENAI_API_KEY"),
         (["-p", "played"], "played (named by --provider) cannot list its models; nothing was sent."),
-        (["-p", "compatible"], "compatible needs base_url"),
+        (["-p", "compatible"], "compatible needs --base-url"),
     ],
 )
 def test_what_cannot_be_listed_is_told(play: Play, arguments: list[str], said: str) -> None:  # noqa: F811

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from typing import Any
 
 import pytest
-from openai_server import PATIENCE, Answer, OpenAIServer
+from openai_server import PATIENCE, Answer, OpenAIServer, basic
 from terminals import POSIX, PROGRAM, PROMPT, read_until, started, terminal
 
 pytestmark = POSIX
@@ -82,9 +83,9 @@ def test_a_full_disk_is_an_error_without_traceback() -> None:
     assert child.returncode == 1
 
 
-@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-"])
 def test_closed_standard_streams_do_no_harm(closed: str) -> None:
-    """A program started without standard input, output or error still asks, and still succeeds."""
+    """A program started without standard input or error still asks, and still succeeds."""
     with OpenAIServer("some text") as server:
         script = f'exec "{sys.executable}" -m promptstream ask x --stats {closed}'
         child = subprocess.run(
@@ -93,7 +94,19 @@ def test_closed_standard_streams_do_no_harm(closed: str) -> None:
         assert len(server.requests) == 1
     assert child.returncode == 0
     assert b"Traceback" not in child.stderr
-    assert child.stdout == (b"" if "1>" in closed else b"some text\n")
+    assert child.stdout == b"some text\n"
+
+
+@pytest.mark.parametrize("more", ["", "--json"])
+def test_an_answer_that_can_go_nowhere_is_not_asked_for(more: str) -> None:
+    """Without a standard output nothing is sent, and paid for; that is told, with the code of an error."""
+    with OpenAIServer("some text") as server:
+        script = f'exec "{sys.executable}" -m promptstream ask x {more} 0<&- 1>&-'
+        child = subprocess.run(
+            ["bash", "-c", script], env=server.environment(), capture_output=True, timeout=PATIENCE, check=False
+        )
+        assert server.requests == []
+    assert (child.stderr, child.returncode) == (b"Error: Standard output cannot be written to: it is closed.\n", 1)
 
 
 def test_a_character_the_encoding_lacks_is_replaced() -> None:
@@ -162,6 +175,61 @@ def test_ctrl_c_ends_the_events_with_an_error() -> None:
     assert b'"type": "error"' in out
     assert b"Ctrl-C" in out
     assert (errors, child.returncode) == (b"", 130)
+
+
+_INTERRUPTED = """if True:
+    import os, signal, sys
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == {module!r}:
+                os.kill(os.getpid(), signal.SIGINT)
+    sys.meta_path.insert(0, Interrupting())
+    from {entry} import main
+    sys.argv = ["promptstream", "providers"]
+    sys.exit(main())
+    """
+
+
+def interrupted(entry: str, module: str, **options: Any) -> tuple[int, bytes]:
+    """Run a command, press Ctrl-C as it begins to import *module*, and give its exit code and what it told."""
+    program = _INTERRUPTED.format(entry=entry, module=module)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=basic({}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+        **options,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("entry", "module"),
+    [
+        ("promptstream_command", "promptstream"),
+        ("promptstream_command", "promptstream.conversation"),
+        ("promptstream_command", "click.shell_completion"),
+        ("promptstream.cli", "promptstream.cli.commands"),
+    ],
+)
+def test_ctrl_c_before_a_command_has_begun_is_quiet(entry: str, module: str) -> None:
+    """The program is ended by the signal, which a shell tells as 130, and says nothing."""
+    assert interrupted(entry, module) == (-signal.SIGINT, b"")
+
+
+def test_ctrl_c_while_a_command_imports_what_it_needs_ends_it_with_130() -> None:
+    """From there on it is handled as during an answer."""
+    assert interrupted("promptstream_command", "rich.table") == (130, b"")
+
+
+def test_ctrl_c_is_ignored_where_the_shell_says_so() -> None:
+    """Programs in the background, and under nohup, go on."""
+    ignoring = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
+    code, told = interrupted("promptstream_command", "promptstream.cli", preexec_fn=ignoring)
+    assert code in (0, 1)  # one is there to be chosen, or none
+    assert b"Traceback" not in told
 
 
 # A terminal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai_server import ROOT
 
 from promptstream.errors import LimitExceeded, ProtocolError
 from promptstream.wire import jsontext
@@ -209,3 +211,27 @@ def test_an_excerpt_is_whole_where_it_is_short():
     assert jsontext.excerpt("abc") == "'abc'"
     assert jsontext.excerpt("é\n") == "'\\xe9\\n'"
     assert jsontext.excerpt("x" * 101).endswith("(101 characters)")
+
+
+@needs_orjson
+def test_orjson_has_nothing_left_to_import_itself() -> None:
+    """It crashes where an import of its own is interrupted by Ctrl-C, or fails."""
+    program = """if True:
+        import os, sys
+        os.environ["PROMPTSTREAM_JSON"] = "stdlib"
+        from promptstream.wire import jsontext
+        del os.environ["PROMPTSTREAM_JSON"]
+        asked = []
+        class Watching:
+            def find_spec(self, name, path=None, target=None):
+                asked.append(name)
+        for name in ("dataclasses", "datetime", "enum", "uuid", "zoneinfo"):
+            sys.modules.pop(name, None)
+        sys.meta_path.insert(0, Watching())
+        jsontext._choose()
+        print(asked.index("orjson.orjson"), len(asked) - 1)
+        """
+    child = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert child.stderr == ""
+    place, last = map(int, child.stdout.split())
+    assert place == last > 0

@@ -93,9 +93,9 @@ def test_the_extras_are_these_and_all_has_all(config):
 
 
 def test_the_command_is_the_one_of_the_command_line(config):
-    """``promptstream`` runs ``promptstream.cli:main``."""
-    assert lines(config["options.entry_points"]["console_scripts"]) == ["promptstream = promptstream.cli:main"]
-    from promptstream.cli import main
+    """``promptstream`` runs ``promptstream_command:main``, which is there before the package is imported."""
+    assert lines(config["options.entry_points"]["console_scripts"]) == ["promptstream = promptstream_command:main"]
+    from promptstream_command import main
 
     assert callable(main)
 
@@ -116,11 +116,13 @@ def test_the_built_metadata_says_so(built):
     assert set(metadata.get_all("Provides-Extra")) == EXTRAS
     assert lines((info / "entry_points.txt").read_text()) == [
         "[console_scripts]",
-        "promptstream = promptstream.cli:main",
+        "promptstream = promptstream_command:main",
         "[pytest11]",
         "promptstream = pytest_promptstream",
     ]
-    assert (info / "top_level.txt").read_text().split() == ["promptstream", "pytest_promptstream"]
+    assert (info / "top_level.txt").read_text().split() == [
+        *("promptstream", "promptstream_command", "pytest_promptstream"),
+    ]
     requires = (info / "requires.txt").read_text()
     assert [line.partition(">")[0] for line in lines(requires.partition("[")[0])] == [
         *("requests", "urllib3", "sseclient-py", "attrs"),
@@ -132,7 +134,7 @@ def test_the_built_package_has_every_module_and_the_typing_marker_and_nothing_el
     """No room is forgotten, no test or example slips in."""
     package = Path(promptstream.__file__).parent
     here = {path.relative_to(package.parent) for path in package.rglob("*.py")} | {Path("promptstream/py.typed")}
-    here.add(Path("pytest_promptstream.py"))
+    here |= {Path("promptstream_command.py"), Path("pytest_promptstream.py")}
     here |= {path.relative_to(package.parent) for path in (package / "web" / "page").iterdir()}
     there = {path.relative_to(built / "lib") for path in (built / "lib").rglob("*") if path.is_file()}
     assert there == here

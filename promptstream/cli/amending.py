@@ -19,7 +19,7 @@ _TEMPLATE_END = """
 
 # Keys, for providers that have none in the environment. "promptstream config set-key openai" puts one here.
 # [keys]
-# OPENAI_API_KEY = "…"
+# OPENAI_API_KEY = "sk-..."
 """
 _EXAMPLES = {
     "provider": '"openai"',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 
@@ -47,9 +48,8 @@ def attachments(files: Iterable[str]) -> list[Part]:
             raise ConfigError(f"--attach {file}: it is empty.")
         size += len(data)
         if size > LARGEST:
-            raise ConfigError(
-                f"--attach {file}: {_mebibytes(size)} are too much to be sent, over {_mebibytes(LARGEST)}."
-            )
+            what = "it" if size == len(data) else "with what goes before it, it"
+            raise ConfigError(f"--attach {file}: {what} is larger than {_mebibytes(LARGEST)}, the most that is sent.")
         part: Part | None = media(data, name)
         if part is None:
             text = as_text(data)
@@ -77,6 +77,8 @@ def standard_input() -> bytes:
 def _read(file: str) -> bytes:
     path = os.path.expanduser(file)
     try:
+        if _is_device(os.stat(path).st_mode):
+            raise ConfigError(f"--attach {file}: it is a device. Give a file; - is standard input.")
         with open(path, "rb") as opened:
             return opened.read(LARGEST + 1)
     except FileNotFoundError:
@@ -85,6 +87,10 @@ def _read(file: str) -> bytes:
         raise ConfigError(f"--attach {file}: there is no such file.{nearest(name, there)}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"--attach {file}: it cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _is_device(mode: int) -> bool:
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def media(data: bytes, name: str) -> Image | Document | None:

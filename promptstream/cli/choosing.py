@@ -22,7 +22,28 @@ def ambient_place(config: Config) -> Place:
     Raises:
         ConfigError: the environment says something that cannot be.
     """
-    return _place_in(config.settings, IN_FILE).under(_place_in(from_environment(), f"{PREFIX}PROVIDER"))
+    in_file, in_environment = _places(config)
+    return in_file.under(in_environment)
+
+
+def unused(config: Config) -> dict[str, str]:
+    """Give which settings of the config file do not count though no other says them, each with the reason.
+
+    Raises:
+        ConfigError: the environment says something that cannot be.
+    """
+    in_file, here = _places(config)
+    counts = in_file.under(here)
+    named = f"{here.source} is set"
+    why = {"provider": named, "base_url": named, "model": named}
+    if in_file.provider:
+        why |= {"base_url": f"for {in_file.provider}", "model": f"for {in_file.provider}"}
+    names = ("provider", "base_url", "model")
+    return {name: why[name] for name in names if getattr(in_file, name) and not getattr(counts, name)}
+
+
+def _places(config: Config) -> tuple[Place, Place]:
+    return _place_in(config.settings, IN_FILE), _place_in(from_environment(), f"{PREFIX}PROVIDER")
 
 
 def _place_in(settings: Any, source: str) -> Place:
@@ -32,8 +53,8 @@ def _place_in(settings: Any, source: str) -> Place:
     return Place(provider, base_url, settings.get("model"), source)
 
 
-def chosen(place: Place) -> Choice:
-    """Give the provider that *place* comes down to, and why.
+def chosen(place: Place, config: Config) -> Choice:
+    """Give the provider that *place* comes down to, and why; the keys of *config* count where nothing is said.
 
     Raises:
         MissingKey: nothing is said, and nothing is configured.
@@ -46,7 +67,17 @@ def chosen(place: Place) -> Choice:
     if place.base_url:
         given = "--base-url is given" if place.source == "--base-url" else f"named by {place.source}"
         return Choice("compatible", told or given)
-    return choose(place.model, ollama=newest_ollama_model)
+    return choose(place.model, ollama=newest_ollama_model, kept=config.keys)
+
+
+def credentials(place: Place, choice: Choice, config: Config) -> dict[str, Any]:
+    """Give ``provider=``, ``base_url=`` and ``api_key=`` of the provider that was chosen; None where none is needed.
+
+    A server that is named by its address alone gets no key: one goes only where its provider is named.
+    """
+    if place.base_url and not place.provider:
+        return {"provider": None, "base_url": place.base_url, "api_key": None}
+    return {"provider": choice.name, "base_url": place.base_url, "api_key": config.key_for(choice.name)}
 
 
 def newest_ollama_model() -> str | None:

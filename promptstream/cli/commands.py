@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import click
 
 from promptstream._version import __version__
 from promptstream.cli import completion
 from promptstream.cli.attach import attachments
 from promptstream.cli.config import config
-from promptstream.cli.configured import load
 from promptstream.cli.endings import EXIT_CODES, exiting
 from promptstream.cli.flags import SYSTEM, Flags, answering
 from promptstream.cli.history import history
@@ -19,10 +16,9 @@ from promptstream.cli.opening import open_talk
 from promptstream.cli.pack import packs
 from promptstream.cli.piped import said
 from promptstream.cli.replay import replay
-from promptstream.cli.sections import Group
+from promptstream.cli.sections import Root
 from promptstream.cli.serve import serve
 from promptstream.cli.terminal import tell, write
-from promptstream.errors import ConfigError
 
 _SECTIONS = {
     "Ask": ("ask", "chat", "run"),
@@ -32,10 +28,9 @@ _SECTIONS = {
 }
 
 
-@click.group(cls=Group, sections=_SECTIONS, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.group(cls=Root, sections=_SECTIONS, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, message="promptstream %(version)s", help="Show the version and exit.")
-@click.pass_context
-def root(context: click.Context) -> None:
+def root() -> None:
     """Stream an LLM's answer to the terminal, or into a pipe.
 
     The provider is the one that is named (--provider, a pack, PROMPTSTREAM_PROVIDER, the config file), else the first
@@ -48,10 +43,6 @@ def root(context: click.Context) -> None:
       promptstream chat --save talk
       promptstream config set-key openai
     """
-    if context.invoked_subcommand == config.name:  # it tells the environment and the file apart
-        return
-    with suppress(ConfigError):  # whoever needs the file says so
-        context.with_resource(load().keys_at_hand())
 
 
 @root.command(epilog=EXIT_CODES)

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import click
 
 from promptstream.cli import completion, configfile
 from promptstream.cli.amending import put, put_key, put_price, remove, template
+from promptstream.cli.choosing import unused
 from promptstream.cli.configured import (
+    LONGEST_KEY,
     PREFIX,
     SETTINGS,
     Config,
     checked,
     from_environment,
+    key_fault,
     key_variable,
     load,
 )
 from promptstream.cli.endings import exiting
-from promptstream.cli.sections import Group, option
+from promptstream.cli.sections import Command, Group, option
 from promptstream.cli.terminal import is_terminal, readable, tell, write
 from promptstream.errors import ConfigError
 from promptstream.values.secret import MASK
 
 _NAME = click.argument("name", shell_complete=completion.of_settings)
+_NEGATIVE = re.compile(r"-\.?\d")
 _BUILT_IN = {"stats": False, "stats_line": False, "reasoning_view": "fold", "plain": False}
 
 
@@ -79,12 +85,14 @@ def show(as_json: bool) -> None:
     with exiting():
         rows = list(_rows(load()))
         if as_json:
-            write(json.dumps({name: {"value": value, "from": source} for name, value, source in rows}) + "\n")
+            told = {row.name: {"value": row.value, "from": row.source, "used": not row.unused} for row in rows}
+            write(json.dumps(told) + "\n")
             return
-        names, values = [name for name, _, _ in rows], [_toml(value) for _, value, _ in rows]
-        widths = max(map(len, names)), min(max(map(len, values)), 40)
-        for name, value, (_, _, source) in zip(names, values, rows, strict=True):
-            write(f"{name:{widths[0]}}  {value:{widths[1]}}  {source}".rstrip() + "\n")
+        values = [_toml(row.value) for row in rows]
+        widths = max(len(row.name) for row in rows), min(max(map(len, values)), 40)
+        for row, value in zip(rows, values, strict=True):
+            source = f"{row.source}; not used: {row.unused}" if row.unused else row.source
+            write(f"{row.name:{widths[0]}}  {value:{widths[1]}}  {source}".rstrip() + "\n")
         if not os.path.exists(configfile.place()):
             tell(f"There is no {configfile.place()}; promptstream config set makes it.")
 
@@ -103,18 +111,31 @@ def get(name: str) -> None:
     """
     with exiting():
         table, _, rest = name.partition(".")
-        rows = {each: value for each, value, _ in _rows(load())}
+        rows = {row.name: row for row in _rows(load())}
         if table == "keys" and rest:
             name = f"keys.{key_variable(rest)}"
         elif name not in rows and table != "prices":
             checked(name, None)
-        value = rows.get(name)
-        if value is None:
+        row = rows.get(name, Row(name, None))
+        if row.unused:
+            tell(f"The config file says {_toml(row.value)}, which is not used: {row.unused}.")
+        if row.value is None or row.unused:
             raise click.exceptions.Exit(1)
-        write(f"{value if isinstance(value, str) else _toml(value)}\n")
+        write(f"{row.value if isinstance(row.value, str) else _toml(row.value)}\n")
 
 
-@config.command("set")
+class _Set(Command):
+    """Be a command whose values may be negative numbers, which click takes for options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        place = next((at for at, word in enumerate(args) if _NEGATIVE.match(word)), None)
+        if place is not None and "--" not in args:
+            args = [*args[:place], "--", *args[place:]]
+        return super().parse_args(ctx, args)
+
+
+@config.command("set", cls=_Set)
 @_NAME
 @click.argument("value")
 def set_value(name: str, value: str) -> None:
@@ -131,6 +152,7 @@ def set_value(name: str, value: str) -> None:
     Examples:
       promptstream config set model gpt-5
       promptstream config set stats true
+      promptstream config set stop '["END", "STOP"]'
       promptstream config set prices.my-model '{input = 0.25, output = 2}'
     """
     with exiting():
@@ -194,12 +216,12 @@ def _asked_key(variable: str) -> str:
     if is_terminal(sys.stdin):
         key = str(click.prompt(variable, hide_input=True, err=True))
     else:
-        key = sys.stdin.read() if sys.stdin is not None else ""
+        key = sys.stdin.read(LONGEST_KEY + 1) if sys.stdin is not None else ""
     key = key.strip()
     if not key:
         raise ConfigError("There is no key on standard input.")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("That is no key: it holds white space, or characters that no key has. Nothing was changed.")
+    if fault := key_fault(key):
+        raise ConfigError(f"That is no key: {fault}. Nothing was changed.")
     return key
 
 
@@ -220,21 +242,30 @@ def edit() -> None:
         load()
 
 
-def _rows(loaded: Config) -> Iterator[tuple[str, Any, str]]:
-    """Give each setting, price and key with its value and where it comes from; in place of a key, a mask."""
-    environment = from_environment()
+@attrs.frozen
+class Row:
+    """Hold a setting, a price or a key, and where it comes from; in place of a key, a mask."""
+
+    name: str
+    value: Any
+    source: str = ""
+    unused: str = ""
+    """Why it does not count."""
+
+
+def _rows(loaded: Config) -> Iterator[Row]:
+    """Give each setting, price and key that there is."""
+    environment, idle = from_environment(), unused(loaded)
     for name in SETTINGS:
         if name in environment:
-            yield name, environment[name], f"environment ({PREFIX}{name.upper()})"
+            yield Row(name, environment[name], f"environment ({PREFIX}{name.upper()})")
         elif name in loaded.settings:
-            yield name, loaded.settings[name], "config file"
+            yield Row(name, loaded.settings[name], "config file", idle.get(name, ""))
         else:
-            yield name, _BUILT_IN.get(name), "built in" if name in _BUILT_IN else ""
+            yield Row(name, _BUILT_IN.get(name), "built in" if name in _BUILT_IN else "")
     for model, price in loaded.prices.items():
-        yield f"prices.{model}", {name: float(each) for name, each in _amounts(price)}, "config file"
-    with loaded.keys_at_hand():
-        for variable, source in _keys_there(loaded):
-            yield f"keys.{variable}", MASK, source
+        yield Row(f"prices.{model}", {name: float(each) for name, each in _amounts(price)}, "config file")
+    yield from _keys_there(loaded)
 
 
 def _amounts(price: Any) -> Iterator[tuple[str, Any]]:
@@ -243,18 +274,16 @@ def _amounts(price: Any) -> Iterator[tuple[str, Any]]:
             yield name, getattr(price, name)
 
 
-def _keys_there(loaded: Config) -> Iterator[tuple[str, str]]:
+def _keys_there(loaded: Config) -> Iterator[Row]:
     from promptstream.providers.registry import BUILT_IN
-    from promptstream.values.secret import plain
 
-    known = dict.fromkeys([variable for entry in BUILT_IN.values() for variable in entry.keys])
-    for variable in dict.fromkeys([*known, *loaded.keys]):
-        held = os.environ.get(variable)
-        kept = loaded.keys.get(variable)
-        if held and (kept is None or held != plain(kept)):
-            yield variable, "environment"
-        elif kept is not None:
-            yield variable, "config file"
+    whose = {variable: entry.keys for entry in BUILT_IN.values() for variable in entry.keys}
+    for variable in dict.fromkeys([*whose, *loaded.keys]):
+        if os.environ.get(variable):
+            yield Row(f"keys.{variable}", MASK, "environment")
+        elif variable in loaded.keys:
+            others = [each for each in whose.get(variable, ()) if os.environ.get(each)]
+            yield Row(f"keys.{variable}", MASK, "config file", f"{others[0]} is set" if others else "")
 
 
 def _toml(value: Any) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -14,13 +14,17 @@ from promptstream.cli import configfile
 from promptstream.cli.thoughts import REASONING_VIEWS
 from promptstream.errors import ConfigError
 from promptstream.pricing import Price
-from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS
+from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS, names
 from promptstream.values.names import nearest
 from promptstream.values.request import PARAMETERS, check_parameters
-from promptstream.values.secret import Secret, plain
+from promptstream.values.secret import Secret
 
 PREFIX = "PROMPTSTREAM_"
 TABLES = ("prices", "keys")
+LONGEST_KEY = 4096
+"""Characters; no server takes a longer header."""
+_LISTED = re.compile(r"\s*\[\s*[\"']")
+_HOST_AND_PORT = re.compile(r"[\w.-]+:\d+/?$")
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -28,6 +32,26 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("give a text")
     return value
+
+
+def _provider(value: Any) -> str:
+    from importlib.metadata import entry_points
+
+    name = _text(value)
+    if name not in names() and not entry_points(group=ENTRY_POINTS, name=name):
+        raise ValueError(f"there is no such provider.{nearest(name, names())}")
+    return name
+
+
+def _address(value: Any) -> str:
+    from promptstream.providers.base import checked_url
+
+    url = _text(value)
+    try:
+        checked_url(f"http://{url}" if _HOST_AND_PORT.match(url) else url)  # which Ollama is named by
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return url
 
 
 def _seconds(value: Any) -> float:
@@ -74,6 +98,19 @@ def _number(text: str) -> Any:
             return text  # the check says what is wanted
 
 
+def _texts(text: str) -> Any:
+    """Give the list that *text* is in TOML; else it is a text by itself, such as [END]."""
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        made = read_toml(f"x = {text}").unwrap()
+    except ConfigError:
+        if _LISTED.match(text):
+            raise ConfigError(f'{text!r:.60} is no list of texts in TOML, such as ["a", "b"].') from None
+        return text
+    return made["x"] if len(made) == 1 else text
+
+
 def read_effort(text: str) -> Any:
     """Give what ``reasoning=`` takes for a word of the command line: a level, a number of tokens, or yes or no."""
     number = _number(text)
@@ -81,16 +118,16 @@ def read_effort(text: str) -> Any:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "provider": Setting("whom to ask, such as openai", check=_text),
+    "provider": Setting("whom to ask, such as openai", check=_provider),
     "model": Setting("which model to ask", check=_text),
-    "base_url": Setting("where the provider's API is", check=_text),
+    "base_url": Setting("where the provider's API is", check=_address),
     "timeout": Setting("seconds that an answer may take", _number, _seconds),
     "system": Setting("the system prompt where there is no pack", check=_text),
     "temperature": Setting("how far answers vary", _number),
     "max_tokens": Setting("tokens that an answer may have", _number),
     "top_p": Setting("the share of likely tokens to choose from", _number),
     "seed": Setting("a whole number, for answers that repeat", _number),
-    "stop": Setting("a text, or several, that ends an answer"),
+    "stop": Setting("a text, or several, that ends an answer", _texts),
     "reasoning": Setting("how much to think: low, medium, high, …, or tokens", read_effort),
     "stats": Setting("tell times, tokens and cost after each answer", _read_flag, _flag),
     "stats_line": Setting("tell the most important of them in a line", _read_flag, _flag),
@@ -112,8 +149,8 @@ def checked(name: str, value: Any) -> Any:
     try:
         return check_parameters({name: value})[name] if check is None else check(value)
     except (TypeError, ValueError) as error:
-        told = str(error).rstrip(".")
-        raise ConfigError(f"{told}." if name in told else f"{name} = {value!r:.60}: {told}.") from None
+        told = str(error) if str(error).endswith((".", "?")) else f"{error}."
+        raise ConfigError(told if told.startswith(name) else f"{name} = {value!r:.60}: {told}") from None
 
 
 def key_variables() -> dict[str, tuple[str, ...]]:
@@ -170,21 +207,18 @@ class Config:
         """
         return {**self.settings, **from_environment()}
 
-    @contextmanager
-    def keys_at_hand(self) -> Iterator[None]:
-        """Let the keys stand in the environment, each for a provider that has none there."""
-        added = []
-        whose = {variable: entry.keys for entry in BUILT_IN.values() for variable in entry.keys}
-        for variable in self.keys:
-            if not any(os.environ.get(each) for each in whose.get(variable, (variable,))):
-                added.append(variable)
-        for variable in added:
-            os.environ[variable] = plain(self.keys[variable])
-        try:
-            yield
-        finally:
-            for variable in added:
-                os.environ.pop(variable, None)
+    def key_for(self, provider: str) -> Secret | None:
+        """Give the key that *provider* is asked with; None where the file has none, or the environment has its own.
+
+        It never stands in the environment, which every program has that a tool starts.
+        """
+        if not self.keys:
+            return None
+        built_in = BUILT_IN[provider].keys if provider in BUILT_IN else ()
+        variables = built_in or key_variables().get(provider, ())
+        if any(map(os.environ.get, variables)):
+            return None
+        return next((self.keys[each] for each in variables if each in self.keys), None)
 
 
 def from_environment() -> dict[str, Any]:
@@ -283,8 +317,19 @@ def _keys(given: Mapping[str, Any]) -> dict[str, Secret]:
             raise ConfigError(f"[keys] {name}: give a key as a text.")
         if variable in keys:
             raise ConfigError(f"[keys] has {variable} twice.")
+        if fault := key_fault(key.strip()):
+            raise ConfigError(f"[keys] {name}: {fault}.")
         keys[variable] = Secret(key.strip())
     return keys
+
+
+def key_fault(key: str) -> str:
+    """Give why *key* can be none; "" where it can be one."""
+    if len(key) > LONGEST_KEY:
+        return f"it is longer than {LONGEST_KEY} characters"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "it holds white space, or characters that no key has"
+    return ""
 
 
 def parameters_of(settings: Mapping[str, Any]) -> dict[str, Any]:

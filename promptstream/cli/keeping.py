@@ -93,6 +93,8 @@ def check_free(name: str) -> None:
         ConfigError: it cannot be a name.
     """
     check_id(name)
+    if not name.isprintable():
+        raise ConfigError(f"{name!r:.100} cannot name a conversation: it holds characters that do not show.")
     with reading() as store:
         if store is not None and store.revision(name):
             raise StateError(

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from promptstream.cli.choosing import ambient_place, chosen
+from promptstream.cli.choosing import ambient_place, chosen, credentials
 from promptstream.cli.completion import remember_models
-from promptstream.cli.configured import load
+from promptstream.cli.configured import Config, load
 from promptstream.cli.endings import exiting
+from promptstream.cli.fitting import NARROW, records
 from promptstream.cli.flags import BASE_URL, PROVIDER
 from promptstream.cli.place import Place
 from promptstream.cli.sanitise import clean
 from promptstream.cli.sections import Command, option
-from promptstream.cli.terminal import is_terminal, readable, tell, write
+from promptstream.cli.terminal import is_terminal, readable, tell, window, write
 from promptstream.errors import Unsupported
 from promptstream.pricing import Prices, listed_cost, own_price
-from promptstream.providers.registry import get
+from promptstream.providers.registry import resolve
 from promptstream.values.request import ModelInfo
 from promptstream.values.usage import Usage
 
@@ -51,7 +52,7 @@ def models(words: Sequence[str], provider: str | None, base_url: str | None, lin
     with exiting():
         config = load()
         place = ambient_place(config).under(Place(provider, base_url, None, "--provider" if provider else "--base-url"))
-        with _opened(place) as opened:
+        with _opened(place, config) as opened:
             listed = sorted(opened.models(), key=lambda each: each.id)
             remember_models(opened.name, [each.id for each in listed])
             found = [each for each in listed if all(word.lower() in _searched(each) for word in map(readable, words))]
@@ -66,17 +67,15 @@ def models(words: Sequence[str], provider: str | None, base_url: str | None, lin
             tell(f"{opened.name} offers no model{like}.")
 
 
-def _opened(place: Place) -> Provider:
+def _opened(place: Place, config: Config) -> Provider:
     """Make the provider that *place* comes down to.
 
     Raises:
         Unsupported: it cannot list its models.
     """
-    choice = chosen(place)
-    options = {"base_url": place.base_url} if place.base_url else {}
-    if choice.name == "compatible" and not place.provider:
-        options["api_key"] = ""  # a key goes only where its provider is named
-    opened = get(choice.name, **options)
+    choice = chosen(place, config)
+    options = credentials(place, choice, config)
+    opened, _ = resolve(options.pop("provider"), model=None, options=options)
     if "models" not in opened.capabilities:
         opened.close()
         raise Unsupported(
@@ -105,6 +104,11 @@ def _print_table(rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    longest = max(len(row["id"]) for row in rows)
+    width = window(sys.stdout)[0] if is_terminal(sys.stdout) else max(80, longest + 40)
+    if width < NARROW:
+        write(records(([clean(row["id"]), _figures(row)] for row in rows), width))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Model", overflow="fold", ratio=None)
     shown = [name for name in ("context", "input", "output") if any(row[name] is not None for row in rows)]
@@ -114,11 +118,18 @@ def _print_table(rows: Sequence[Row]) -> None:
     for row in rows:
         cells = [f"{row[name]:,}" if name == "context" and row[name] else _price(row[name]) for name in shown]
         table.add_row(Text(clean(row["id"])), *cells)
-    width = None if is_terminal(sys.stdout) else max(80, *(len(row["id"]) + 40 for row in rows))
     console = Console(width=width, no_color=True)
     with console.capture() as capture:
         console.print(table)
     write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+
+
+def _figures(row: Row) -> str:
+    told = [f"{row['context']:,} tokens"] if row["context"] else []
+    told += [
+        f"${_price(row[side])}/M {way}" for side, way in (("input", "in"), ("output", "out")) if row[side] is not None
+    ]
+    return ", ".join(told)
 
 
 def _price(amount: float | None) -> str:

@@ -10,7 +10,7 @@ import attrs
 
 from promptstream.cli import keeping
 from promptstream.cli.asking import Person
-from promptstream.cli.choosing import ambient_place, chosen
+from promptstream.cli.choosing import ambient_place, chosen, credentials
 from promptstream.cli.configured import parameters_of
 from promptstream.cli.flags import Flags
 from promptstream.cli.place import Place
@@ -77,7 +77,7 @@ def relay_options(
     """
     loaded = None if pack is None else load(pack)
     place = _place(flags, loaded)
-    choice = chosen(place)
+    choice = chosen(place, flags.config)
     options = _settings(flags, place, choice, loaded, prompt)
     options["tools"] = [tool(each, approval=not flags.yes) for each in load_tools(flags.tools)]
     options["variables"] = flags.variables or None
@@ -105,7 +105,7 @@ def _opened(flags: Flags, tools: Sequence[Tool], pack: str | None, prompt: str |
         keeping.check_free(flags.save)
         settings |= {"store": keeping.place(), "conversation_id": flags.save}
     place = _place(flags, loaded)
-    choice = chosen(place)
+    choice = chosen(place, flags.config)
     settings |= _settings(flags, place, choice, loaded, prompt)
     if loaded is None:
         conv = open_chat(system, variables=flags.variables or None, **settings)
@@ -130,7 +130,7 @@ def _resumed(flags: Flags, name: str, tools: Sequence[Tool], pack: str | None, p
             _check_address(before)
     else:
         place = _place(flags, loaded)
-    choice = chosen(place)
+    choice = chosen(place, flags.config)
     settings = {"tools": tools, "variables": flags.variables or None}
     settings |= _settings(flags, place, choice, loaded, prompt)
     conv = open_kept(name, loaded, prompt, store=keeping.place(), **settings)
@@ -163,9 +163,8 @@ def _settings(flags: Flags, place: Place, choice: Choice, pack: Pack | None, pro
         said = {*settled.parameters}.union(*(each.parameters for each in settled.overrides.values()))
         parameters = {name: value for name, value in parameters.items() if name not in said}
     return {
-        "provider": place.provider or ("ollama" if choice.model else None),
+        **credentials(place, choice, flags.config),
         "model": place.model or choice.model,
-        "base_url": place.base_url,
         "timeout": flags.timeout,
         "budget": flags.budget,
         "middleware": () if flags.record is None else (Recorder(flags.record),),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from promptstream.cli.choosing import ambient_place, chosen
 from promptstream.cli.configured import Config, load
-from promptstream.cli.terminal import is_terminal, write
+from promptstream.cli.fitting import NARROW, broken, records
+from promptstream.cli.terminal import is_terminal, window, write
 from promptstream.providers.registry import BUILT_IN, ENTRY_POINTS, Entry, names
-from promptstream.values.secret import plain
 
+_COLUMNS = ("Provider", "Streaming", "Key", "Default model", "Notes")
+_ROOMY, _PIPED_WIDTH = 100, 200
 _HIDDEN = ("scripted", "replay")
 """For tests: the command line has no way to give them a script."""
 
@@ -23,36 +26,48 @@ def show_providers() -> None:
         MissingKey: none would be chosen.
         ConfigError: the choice is not safe.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     config = load()
-    on_terminal = is_terminal(sys.stdout)
-    columns = ("Provider", "Streaming", "Key", "Default model", "Notes")
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    rows = []
     for name, entry in BUILT_IN.items():
         if name not in _HIDDEN:
             dialect: Any = entry.dialect()
             streaming = f"yes, {dialect.framing.upper()}"
-            row = (name, streaming, _key(entry, config), dialect.default_model or "-", _notes(name, entry))
-            table.add_row(*map(Text, row))
-    for name in _foreign():
-        table.add_row(Text(name), "", "", "", "from another package")
-    console = Console(width=None if on_terminal else 200, no_color=bool(os.environ.get("NO_COLOR")) or None)
+            rows.append((name, streaming, _key(entry, config), dialect.default_model or "-", _notes(name, entry)))
+    rows += [(name, "", "", "", "from another package") for name in _foreign()]
+    width = window(sys.stdout)[0] if is_terminal(sys.stdout) else _PIPED_WIDTH
+    if width < NARROW:
+        write(records(rows, width))
+    else:
+        write(_table(rows, width))
+    choice = chosen(ambient_place(config), config)
+    ending = broken(f"Without --provider: {choice.name} ({choice.reason})", width)
+    write("\n" + "".join(f"{line}\n" for line in ending))
+
+
+def _table(rows: Sequence[Sequence[str]], width: int) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = [place for place, title in enumerate(_COLUMNS) if title != "Streaming" or width >= _ROOMY]
+    for place in columns:
+        table.add_column(_COLUMNS[place], overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[place]) for place in columns))
+    console = Console(width=width, no_color=bool(os.environ.get("NO_COLOR")) or None)
     with console.capture() as capture:
         console.print(table)
-    write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
-    choice = chosen(ambient_place(config))
-    write(f"\nWithout --provider: {choice.name} ({choice.reason})\n")
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def _key(entry: Entry, config: Config) -> str:
     told = []
     for variable in entry.keys:
-        key, kept = os.environ.get(variable), config.keys.get(variable)
-        in_file = key is not None and kept is not None and plain(kept) == key
-        told.append(f"{variable}: {'in the config file' if in_file else 'set' if key else 'not set'}")
+        in_file = variable in config.keys
+        told.append(
+            f"{variable}: {'set' if os.environ.get(variable) else 'in the config file' if in_file else 'not set'}"
+        )
     return ", ".join(told) or "not needed"
 
 

@@ -1,17 +1,27 @@
-"""click's commands with their options and sub-commands in sections, laid out for 80 columns."""
+"""click's commands with their options and sub-commands in sections, laid out for 80 columns, or fewer."""
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any
 
 import click
 
+from promptstream.cli.fitting import NARROW, WIDEST, broken, fitted
+
 ORDER = ("Message", "Model", "Tools", "Conversation", "Output", "Options")
 """In which sections come; those that are not here come in between, as they are declared."""
 _TERM = 26
 """Columns that the names of options take at most before their text begins on a line of its own."""
+_SHORT_TERM = 12
+"""The same in a narrow window."""
+_COMPLETE = "_PROMPTSTREAM_COMPLETE"
+_HANGING = 2
 
 Records = Sequence[tuple[str, str]]
 
@@ -29,13 +39,31 @@ def option(*names: str, section: str = ORDER[-1], **options: Any) -> Callable[[A
     return click.option(*names, cls=Option, section=section, **options)
 
 
+class Formatter(click.HelpFormatter):
+    """Lay help out as wide as the window is, up to 80 columns."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.width = min(self.width, max(min(shutil.get_terminal_size().columns, WIDEST) - 2, 20))
+
+    def getvalue(self) -> str:
+        """Give all that was written; examples and the like, which click leaves as they are, fit too."""
+        lines = super().getvalue().split("\n")
+        return "\n".join(each for line in lines for each in broken(line, self.width + 2, _HANGING))
+
+
+class _Context(click.Context):
+    formatter_class = Formatter
+
+
 def _write(formatter: click.HelpFormatter, sections: Mapping[str, Records]) -> None:
     """Write *sections*, the texts of all of them in one column."""
+    most = _TERM if formatter.width > NARROW else _SHORT_TERM
     widths = [len(term) for records in sections.values() for term, _ in records]
-    column = max((width for width in widths if width <= _TERM), default=0)
+    column = max((width for width in widths if width <= most), default=0)
     for title, records in sections.items():
         with formatter.section(title):
-            formatter.write_dl([(term.ljust(column), text) for term, text in records], col_max=_TERM)
+            formatter.write_dl([(term.ljust(column), text) for term, text in records], col_max=most)
 
 
 def _options(command: click.Command, context: click.Context) -> dict[str, Records]:
@@ -51,6 +79,8 @@ def _options(command: click.Command, context: click.Context) -> dict[str, Record
 
 class _Flush(click.Command):
     """Be a command whose epilog begins at the margin, as its sections do."""
+
+    context_class = _Context
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the epilog."""
@@ -97,3 +127,41 @@ class Group(_Flush, click.Group):
 
 
 Group.group_class = Group
+
+
+class Root(Group):
+    """Be the group that the program is: its errors fit the window, and a shell that asks wrongly is told nothing."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the program; it is left with its exit code, unless *standalone_mode* is False."""
+        if not _can_be_completed():
+            sys.exit(0)
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, False, **extra)
+        except click.ClickException as error:
+            told = io.StringIO()
+            error.show(told)
+            click.echo(fitted(told.getvalue()), err=True, nl=False)
+            code = error.exit_code
+        except click.Abort:
+            click.echo("Aborted!", err=True)
+            code = 1
+        sys.exit(code)
+
+
+def _can_be_completed() -> bool:
+    """Tell whether a shell that asks for words, if one does, says what stands on its command line."""
+    asks = os.environ.get(_COMPLETE, "")
+    if not asks.endswith("_complete"):
+        return True
+    word = os.environ.get("COMP_CWORD")  # its number; fish gives the word itself
+    return "COMP_WORDS" in os.environ and word is not None and (word.isdecimal() or asks.startswith("fish"))

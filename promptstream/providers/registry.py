@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -200,22 +200,25 @@ class Choice:
     """The model to ask, where the provider has no default of its own."""
 
 
-def choose(model: str | None = None, *, ollama: Callable[[], str | None] = lambda: None) -> Choice:
+def choose(
+    model: str | None = None, *, ollama: Callable[[], str | None] = lambda: None, kept: Container[str] = ()
+) -> Choice:
     """Choose a provider where none is named: by the model's name, else by the keys at hand, else local.
 
     *ollama* gives a model of an Ollama that answers on this machine; it is asked before local is chosen,
-    by the command line alone, since nothing else here sends anything.
+    by the command line alone, since nothing else here sends anything. *kept* are the variables whose keys
+    are at hand elsewhere than in the environment.
 
     Raises:
         MissingKey: nothing is configured; the text lists what could be.
         ConfigError: the key's vendor has another base URL in the environment than its own host.
     """
     if model and (owner := owner_of(model)) is not None:
-        return _kept_at_home(owner, f"the model {model} is {owner}'s")
+        return _kept_at_home(owner, f"the model {model} is {owner}'s", kept)
     for name, entry in BUILT_IN.items():
         for key in entry.keys:
-            if os.environ.get(key):
-                return _kept_at_home(name, f"{key} is set")
+            if os.environ.get(key) or key in kept:
+                return _kept_at_home(name, f"{key} is set", kept)
     if (found := ollama()) is not None:
         return Choice("ollama", "no key is set, and an Ollama answers on this machine", model or found)
     from importlib.util import find_spec
@@ -241,10 +244,10 @@ def owner_of(model: str) -> str | None:
     return None
 
 
-def _kept_at_home(name: str, reason: str) -> Choice:
+def _kept_at_home(name: str, reason: str, kept: Container[str]) -> Choice:
     entry = BUILT_IN[name]
     url = os.environ.get(entry.url_variable)
-    if not any(os.environ.get(key) for key in entry.keys):
+    if not any(os.environ.get(key) or key in kept for key in entry.keys):
         return Choice(name, reason)  # nothing that could be given away
     host = (_host(url) if url else None) or entry.hosts[0]
     clear = url is not None and url.lower().startswith("http://")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import accumulate
 from typing import Any
 
@@ -21,6 +23,8 @@ _LARGE = 4 << 10
 _PIECE = 64 << 10
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+_FIRST = ("dataclasses", "datetime", "enum", "uuid", "zoneinfo")
+"""What orjson imports as it is imported itself: it crashes where Ctrl-C, or an error, ends one of these imports."""
 _STEPS = {ord("["): 1, ord("]"): -1}
 
 
@@ -72,7 +76,11 @@ def _slow(text: str) -> Any:
 def _choose() -> Callable[[str], Any]:
     if os.environ.get("PROMPTSTREAM_JSON") == "stdlib":
         return _quick_stdlib
+    if find_spec("orjson") is None:
+        return _quick_stdlib
     try:
+        for name in _FIRST:
+            import_module(name)
         import orjson
     except ImportError:
         return _quick_stdlib
