@@ -546,7 +546,7 @@ def test_help_documents_the_exit_codes(command: list[str]) -> None:
     """Every exit code is a line of --help."""
     text = run(*command, "--help").stdout
     codes = text.partition("Exit codes:\n")[2]
-    assert [line.split()[0] for line in codes.splitlines()] == ["0", "1", "2", "3", "4", "130", "141"]
+    assert [line.split()[0] for line in codes.splitlines()] == ["0", "1", "2", "3", "4", "129", "130", "141", "143"]
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai_server import PATIENCE, OpenAIServer, calling
+from openai_server import PATIENCE, Answer, OpenAIServer, calling
 from terminals import POSIX, PROMPT, interrupt, read_until, started, terminal
 from test_cli import run
 
@@ -219,6 +220,49 @@ def test_a_tool_that_has_code_by_now_runs_what_was_left_to_the_person(pack: str,
     assert results(server.requests[1]) == ["12 °C in Oslo"]
 
 
+PRINTING = """
+import os, promptstream, subprocess, sys
+print("loading")
+@promptstream.tool
+def look() -> str:
+    print("looking")
+    sys.__stdout__.write("past it\\n")
+    subprocess.run(["echo", "a child"])
+    return "seen"
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_tools_print_stays_out_of_the_answer(tmp_path: Path, more: list[str]) -> None:
+    """Also as their file is loaded, and what their processes print: standard output holds the answer alone."""
+    path = tmp_path / "printing.py"
+    path.write_text(PRINTING)
+    arguments = ["ask", "x", "--tools", str(path), *more]
+    with OpenAIServer(calling(("c1", "look", "{}"), text="I look. "), "Seen.") as server:
+        with started(server, *arguments) as child:
+            out, errors = child.communicate(timeout=PATIENCE)
+        server.requests.clear()
+        within = run(*arguments, "--base-url", server.url)
+    for shown in (out.decode(), within.stdout):
+        if more:
+            assert {"content", "tool_result", "done"} <= {json.loads(line)["type"] for line in shown.splitlines()}
+        else:
+            assert shown == "I look. Seen.\n"
+    assert within.exit_code == child.returncode == 0
+    assert {"loading", "looking", "a child", "past it"} <= {*errors.decode().splitlines()}
+    assert {"loading", "looking"} <= {*within.stderr.splitlines()}
+
+
+def test_lines_about_calls_begin_where_text_does_not_stand_in_one_log(tools: str) -> None:
+    """Where standard output and standard error are one file or pipe, neither sticks to the other."""
+    with (
+        OpenAIServer(calling(WEATHER, text="I look. "), "It is mild.") as server,
+        started(server, "ask", "x", "--tools", tools, stderr=subprocess.STDOUT) as child,
+    ):
+        log = child.communicate(timeout=PATIENCE)[0].decode()
+    assert log == 'I look. \n→ get_weather(city="Oslo")\n← 12 °C in Oslo\nIt is mild.\n'
+
+
 # Files of tools
 
 
@@ -389,6 +433,55 @@ def test_editing_without_a_line_editor_shows_the_arguments(tools: str) -> None:
         assert child.stdout.read() == b"Done.\n"
         assert child.wait(PATIENCE) == 0
     assert ran(tools) == "x False\n"
+
+
+@POSIX
+def test_keys_that_were_typed_before_a_question_do_not_answer_it(tools: str) -> None:
+    """A yes that was typed unseen runs nothing, is told, and waits at the chat's next prompt; nor is it a result."""
+    gates = threading.Event(), threading.Event()
+    answers = [Answer(["Wait.", gate, *calling(DELETE).pieces], finish="tool_calls") for gate in gates]
+    with (
+        OpenAIServer(answers[0], "Kept.", answers[1], "Deleted.") as server,
+        terminal(server, "chat", "--tools", tools) as (child, person),
+    ):
+        read_until(person, PROMPT)
+        for gate, word, ending in zip(gates, (b"n", b"y"), ("Kept.", "Deleted."), strict=True):
+            os.write(person, b"hi\n")
+            read_until(person, "Wait.")
+            os.write(person, b"yes\ny")
+            gate.set()
+            seen = read_until(person, "[e]dit: ")
+            assert "[typed before this was asked, and no answer to it: yes y]" in seen
+            assert ran(tools) == ""
+            os.write(person, word + b"\n")
+            assert ending in read_until(person, "You: yes")
+            os.write(person, b"\x15\x7f" * 2)
+            read_until(person, PROMPT)
+        os.write(person, b"\x04")
+        assert child.wait(PATIENCE) == 0
+    assert ran(tools) == "x False\n"
+    assert len(server.requests) == 4
+
+
+@POSIX
+@pytest.mark.parametrize("out", [None, subprocess.PIPE])
+def test_a_result_is_what_is_typed_once_it_is_asked_for(pack: str, out: int | None) -> None:
+    """Also with a line that is read without an editor, for only the answers are piped on."""
+    gate = threading.Event()
+    answer = Answer([gate, *calling(WEATHER).pieces], finish="tool_calls")
+    options = {} if out is None else {"stdout": out}
+    with (
+        OpenAIServer(answer, "Mild.") as server,
+        terminal(server, "run", pack, "report", "hi", **options) as (child, person),
+    ):
+        assert server.asked.wait(PATIENCE)
+        os.write(person, b"-40\n\n")
+        gate.set()
+        read_until(person, 'result for get_weather(city="Oslo"): ')
+        os.write(person, b"12\n")
+        assert read_until(person, "Mild.") if out is None else child.stdout.read() == b"Mild.\n"
+        assert child.wait(PATIENCE) == 0
+    assert results(server.requests[1]) == ["12"]
 
 
 @POSIX

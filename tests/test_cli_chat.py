@@ -21,6 +21,7 @@ from promptstream.cli.asking import Person
 from promptstream.cli.chat import Chat
 from promptstream.cli.flags import Flags
 from promptstream.cli.talk import Talk
+from promptstream.cli.view import View
 from promptstream.errors import RateLimited
 from promptstream.providers import Scripted
 from promptstream.state import SQLiteStore
@@ -176,6 +177,42 @@ def test_an_answer_stays_where_no_other_one_comes(told: Told) -> None:
     assert said(chat) == ["hi", "Two."]
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), RateLimited("Slow down.")])
+def test_an_answer_stays_where_the_other_one_does_not_come_whole(
+    told: Told, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    """A retry that breaks off half-way, or is stopped there, loses nothing of the answer before, and that is told."""
+    chat = chatting("One.", ["Tw", "o."], "Three.")
+    chat.say("hi")
+    taken = View.take
+    with monkeypatch.context() as during:
+
+        def take(view: View, chunk: Any) -> None:
+            taken(view, chunk)
+            raise stop
+
+        during.setattr(View, "take", take)
+        chat.say("/retry")
+    assert said(chat) == ["hi", "One."]
+    assert told()[-1] == "[the answer before stays]"
+    chat.say("/retry")
+    assert said(chat) == ["hi", "Three."]
+
+
+def test_what_tools_did_for_a_retry_stays_in_the_history(told: Told) -> None:
+    """The model is to know of it, so the answer before makes room though the new one is not whole."""
+
+    def note(text: str) -> str:
+        """Note it."""
+        return "noted"
+
+    chat = chatting("One.", [ToolCall("c1", "note", {"text": "x"})], [RateLimited("Slow down.")], tools=[note])
+    chat.say("hi")
+    chat.say("/retry")
+    assert [message.role for message in chat.conv.messages] == ["user", "assistant", "tool"]
+    assert told()[-1] == "[what the tools gave stays, in the place of the answer before]"
+
+
 def test_retry_after_tools_ran_goes_on_from_their_results() -> None:
     """What has an effect is not done twice."""
     ran = []
@@ -237,7 +274,7 @@ def test_save_keeps_it_from_then_on(told: Told, store: str) -> None:
     assert [line for line in told() if line] == [
         "Not kept so far: /save NAME keeps it, /save FILE.md writes it down.",
         "[kept from now on; promptstream chat --resume 'my trip' goes on with it]",
-        "Error: There is a conversation kept as 'my trip' already.",
+        "This one is kept as 'my trip' already. /save FILE.md writes it down.",
         "Kept as my trip.",
     ]
     with SQLiteStore(store) as kept:
@@ -305,12 +342,40 @@ def test_show_stats_and_tools_tell_what_there_is(told: Told) -> None:
     chat.say("/show")
     assert [line for line in told() if line][-2:] == ["User: hi", "Assistant: One."]
     chat.say("/stats")
-    assert told()[-1].startswith("Conversation: 2 messages | Tokens: 7 (3 in, 4 out)")
+    assert told()[-1] == "conversation · 2 messages · 3 → 4 tokens · $0.0000"
     chat.say("/tools")
     assert told() == ["note: Note it. [runs here, once you have said yes]"]
     chat.say("/quit now")
     with pytest.raises(slash.Leave):
         chat.say("/exit")
+
+
+def test_what_is_not_kept_is_not_called_saved(tmp_path: Path, told: Told) -> None:
+    """Neither where it is shown nor where it is written down; and a file has no time for it."""
+    chat = chatting("One.")
+    chat.say("hi")
+    told()
+    chat.say("/show")
+    assert told()[0] == "system: Be brief."
+    for name in ("a.md", "a.json"):
+        chat.say(f"/save {tmp_path / name}")
+    assert "saved" not in (tmp_path / "a.md").read_text()
+    assert '"updated": null' in (tmp_path / "a.json").read_text()
+    chat.say("/save t")
+    told()
+    chat.say("/show")
+    assert any(line.startswith("saved: 2") for line in told())
+
+
+@pytest.mark.parametrize("name", ["e\x1b[31m", "a\nb", "a\u202eb", "\x9b1m"])
+def test_a_name_that_does_not_show_is_refused(told: Told, name: str) -> None:
+    """It would steer every terminal that lists it; nothing is sent or kept."""
+    chat = chatting("One.")
+    chat.say(f"/save {name}")
+    (line,) = told()
+    assert line == f"Error: {name!r} cannot name a conversation: it holds characters that do not show."
+    result = run("ask", "x", "--save", name, "--base-url", "http://127.0.0.1:9")
+    assert (result.stderr, result.exit_code) == (f"{line}\n", 1)
 
 
 def test_a_pipes_lines_are_text_whatever_they_begin_with() -> None:

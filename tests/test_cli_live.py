@@ -448,7 +448,7 @@ def test_unknown_figures_say_so() -> None:
     assert {name for name, value in known.items() if value == "unknown"} == {
         "Model",
         "Provider",
-        "To first chunk",
+        "To first text",
         "Total time",
         "Tokens in",
         "  cached",
@@ -479,7 +479,7 @@ def test_figures_are_told_as_they_are() -> None:
         "Ended": "length",
         "Chunks": "17",
         "Characters": "1,234",
-        "To first chunk": "250 ms",
+        "To first text": "250 ms",
         "Total time": "2.5 s",
         "Tokens in": "1,200",
         "  cached": "1,000",
@@ -627,6 +627,43 @@ def test_what_a_tool_prints_stands_above_the_wait_for_it(tmp_path: Path) -> None
         "name? Ann",
         "Ann",
         "← " + "mild " * 15 + "m…",
+        "Mild.",
+    ]
+
+
+def test_the_wait_for_a_tool_names_it_once_it_runs_and_keys_leave_nothing_there(tmp_path: Path) -> None:
+    """A call that waits for a person's word does not look as if it ran; keys show while the tool asks, not before."""
+    path, go, gate = tmp_path / "slow.py", tmp_path / "go", threading.Event()
+    path.write_text(
+        "import pathlib, promptstream, time\n@promptstream.tool\ndef look() -> str:\n"
+        f"    while not pathlib.Path({str(go)!r}).exists():\n        time.sleep(0.01)\n"
+        "    return input('sure? ')\n"
+    )
+    answer = Answer([*calling(("c", "look", "{}")).pieces, gate], finish="tool_calls")
+    with (
+        screen() as on,
+        OpenAIServer(answer, "Mild.") as server,
+        terminal(server, "ask", "x", "--tools", str(path)) as (child, person),
+    ):
+        seen_by(person, on, " 0 s")
+        assert on.written.count("look") == on.written.count("Tools: look") == 1
+        gate.set()
+        seen_by(person, on, "[e]dit: ")
+        assert re.search(r"look\(\)\? \[y\]es", on.written)
+        os.write(person, b"y\n")
+        seen_by(person, on, "look 0 s")
+        assert not echoes(person)
+        go.touch()
+        seen_by(person, on, "sure? ")
+        assert echoes(person)
+        os.write(person, b"certain\n")
+        seen_by(person, on, "Mild.\r\n")
+        assert child.wait(PATIENCE) == 0
+        assert echoes(person)
+    assert [line for line in on.lines if line][-4:] == [
+        "run look()? [y]es / [n]o / [e]dit: y",
+        "sure? certain",
+        "← certain",
         "Mild.",
     ]
 

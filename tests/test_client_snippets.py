@@ -94,4 +94,4 @@ def test_the_client_shows_an_error_and_what_came_before_it(browser, snippet):
     """An error is a text to show, and nothing claims that the answer is whole."""
     seen = displayed(browser, snippet, "Hello", [["Half ", RateLimited("Too many requests.")]])
     assert (seen["message"], seen["complete"], seen["stats"]) == ("Half ", False, None)
-    assert seen["errors"] == ["Too many requests."]
+    assert seen["errors"] == ["The model has been asked too much; try again in a moment."]

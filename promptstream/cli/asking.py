@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
+from promptstream.cli.echo import typed_early
 from promptstream.cli.sanitise import visible
-from promptstream.cli.terminal import is_terminal, read_line, tell
+from promptstream.cli.terminal import is_terminal, load_editor, read_line, tell
 from promptstream.conversation import Conversation
 from promptstream.errors import ToolError
 from promptstream.values.message import ToolCall
@@ -26,6 +27,8 @@ class Person:
 
     editing: bool
     """True where lines can be edited, and questions stand on standard output."""
+    early: list[str] = attrs.field(factory=list, eq=False)
+    """What was typed before a question was on screen: it is no answer to it."""
 
     @classmethod
     def present(cls, *, events: bool) -> Person | None:
@@ -33,14 +36,21 @@ class Person:
         shown = is_terminal(sys.stdout)
         if not is_terminal(sys.stdin) or not (shown or is_terminal(sys.stderr)):
             return None
-        return cls(editing=shown and not events)
+        editing = shown and not events
+        if editing:
+            load_editor()
+        return cls(editing)
 
     def answer(self, question: str, prefill: str = "") -> str:
-        """Give what is typed in answer, without the space around it.
+        """Give what is typed in answer, without the space around it; nothing that was typed before counts.
 
         Raises:
             EOFError: Ctrl-D was pressed instead; KeyboardInterrupt: Ctrl-C.
         """
+        while text := typed_early():
+            if text.strip():
+                self.early.append(text)
+                tell(f"[typed before this was asked, and no answer to it: {clipped(text)}]", dim=True)
         return read_line(question, editing=self.editing, prefill=prefill).strip()
 
 

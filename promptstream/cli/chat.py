@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import attrs
 
 from promptstream.cli import keeping, slash
 from promptstream.cli.asking import Person, clipped, told
+from promptstream.cli.echo import typed_early
 from promptstream.cli.endings import report
 from promptstream.cli.flags import Flags
+from promptstream.cli.stops import Stopped
 from promptstream.cli.talk import Talk, Undecided
 from promptstream.cli.terminal import is_terminal, read_line, tell, write
 from promptstream.conversation import Conversation
@@ -67,11 +69,13 @@ class Chat:
 
     def sure(self, question: str) -> bool:
         """Ask, and tell whether the answer is yes; Ctrl-C, Ctrl-D and nobody are no."""
-        person = Person.present(events=self.flags.events)
+        person = self.talk.person or Person.present(events=self.flags.events)
         if person is None:
             return False
         try:
             return person.answer(f"{question} [y]es / [n]o: ").lower() in ("y", "yes")
+        except Stopped:
+            raise
         except (EOFError, KeyboardInterrupt):
             tell("")
             return False
@@ -87,6 +91,8 @@ class Chat:
                 slash.obey(self, line)
             except PromptStreamError as error:
                 report(error, events=False)
+            except Stopped:
+                raise
             except KeyboardInterrupt:
                 tell("[stopped]", dim=True)
             return
@@ -98,7 +104,7 @@ class Chat:
         self.turn(user_message([text, *parts]))
 
     def retry(self) -> None:
-        """Ask the last question again. Its answer is taken back for that, and stays where no other one comes.
+        """Ask the last question again. Its answer is taken back for that, and stays where no other one comes whole.
 
         A turn that failed after tools had run goes on from their results: they are not run again.
         """
@@ -114,10 +120,27 @@ class Chat:
             tell("There is no question to ask again.")
             return
         tell(f"[again: {clipped(undone[0].text)}]", dim=True)
-        if not self.turn(undone[0]):
-            self.unanswered = None
-            self.conv.restore(undone)
-            tell("[the answer before stays]", dim=True)
+        before = self._questions()
+        try:
+            self.turn(undone[0])
+        finally:
+            if not (self.conv.pending or (self.conv.last is not None and self.conv.last.complete)):
+                self._go_back(undone, begun=self._questions() > before)
+
+    def _go_back(self, undone: Sequence[Message], *, begun: bool) -> None:
+        """Have the answer before in the place of one that is not whole, where no tool has run for that."""
+        if begun and any(message.role == "tool" for message in self._last_turn()):
+            tell("[what the tools gave stays, in the place of the answer before]", dim=True)
+            return
+        if begun:
+            self.conv.undo()
+        self.unanswered = None
+        self.conv.restore(undone)
+        tell("[the answer before stays]", dim=True)
+
+    def _last_turn(self) -> Sequence[Message]:
+        messages = self.conv.messages
+        return messages[max(place for place, message in enumerate(messages) if message.role == "user") :]
 
     def _stopped(self) -> bool:
         """Tell whether the last turn was stopped by the person."""
@@ -134,7 +157,7 @@ class Chat:
         """Have *message* answered, and tell whether it is in the history; None goes on from where that was left.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C, with piped input.
+            KeyboardInterrupt: Ctrl-C, with piped input; or the program is to end.
             PromptStreamError: the answer is not whole, with piped input.
             Undecided: calls of tools wait, with piped input.
         """
@@ -148,7 +171,7 @@ class Chat:
             if message is not None and self._questions() == before:
                 self._offer_again(message)
         except (KeyboardInterrupt, PromptStreamError) as error:
-            if not self.interactive:
+            if not self.interactive or isinstance(error, Stopped):
                 raise
             if message is not None and self._questions() == before:
                 self.unanswered = message
@@ -158,7 +181,16 @@ class Chat:
                 tell("[stopped]", dim=True)
         if self.labelled:
             write("\n")
+        self._take_early()
         return message is None or self._questions() > before
+
+    def _take_early(self) -> None:
+        """Offer what was typed before a question, and is no answer to it, at the prompt, with all typed since."""
+        person = self.talk.person
+        if person is not None and person.early:
+            texts = [self.draft, *person.early, typed_early()]
+            self.draft = "\n".join(filter(None, map(str.strip, texts)))
+            person.early.clear()
 
     def _questions(self) -> int:
         return sum(message.role == "user" for message in self.conv.messages)
@@ -200,7 +232,10 @@ def chat(talk: Talk) -> None:
     chat = Chat(talk, is_terminal(sys.stdin))
     if chat.interactive:
         tell("/help lists commands; quit or Ctrl-D leaves; Ctrl-C stops an answer.", dim=True)
+    answered = bool(chat.conv.pending)
     chat.begin()
+    if chat.labelled and not answered:
+        write("\n")  # as after each answer
     read = _reader(chat)
     with suppress(slash.Leave):
         while (line := _next_line(chat, read)) is not None:

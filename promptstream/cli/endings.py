@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
+from promptstream.cli.apart import answers_alone
+from promptstream.cli.fitting import fitted
 from promptstream.cli.render import write_event
+from promptstream.cli.spelling import spelled_here
+from promptstream.cli.stops import Stops
 from promptstream.cli.terminal import prepare, tell
-from promptstream.errors import ApprovalPending, MissingKey, MissingVariable, PromptStreamError
+from promptstream.errors import ApprovalPending, PromptStreamError
 
 FAILED = 1
 BROKEN_OFF = 3
 WAITING = 4
 INTERRUPTED = 130
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a program."""
 NO_READER = 141
-
-_SPELLED_HERE = (
-    ("give api_key=… or set", "keep one by promptstream config set-key, or set"),
-    ("name one with provider=… and api_key=…", "keep a key by promptstream config set-key PROVIDER"),
-    ("point base_url=… at a server", "point --base-url at a server"),
-    ("(provider='ollama', model=…)", "(-p ollama)"),
-)
-"""How errors of missing keys name what can be given, and what that is on the command line."""
-_ROOT = re.compile(r"[.\[]")
 
 EXIT_CODES = """\b
 Exit codes:
@@ -35,8 +32,10 @@ Exit codes:
   2    wrong usage
   3    the answer broke off after some of its text
   4    calls of tools wait for a decision
+  129  stopped by SIGHUP, as where the terminal is closed
   130  stopped by Ctrl-C
   141  whoever read standard output went away
+  143  stopped by SIGTERM
 """
 
 
@@ -51,21 +50,7 @@ def report(error: PromptStreamError, *, events: bool) -> None:
     """Tell *error* on standard error, and on standard output as the last event where *events* are printed."""
     if events:
         write_event(error.to_event())
-    tell(f"Error: {_told(error)}")
-
-
-def _told(error: PromptStreamError) -> str:
-    """Give the text of *error*; where variables or a key are missing, with what gives them on the command line."""
-    if isinstance(error, MissingKey):
-        told = str(error)
-        for ours, here in _SPELLED_HERE:
-            told = told.replace(ours, here)
-        return told
-    text, give, _ = str(error).rpartition(" Give variables={")
-    if not isinstance(error, MissingVariable) or not give:
-        return str(error)
-    names = dict.fromkeys(_ROOT.split(name)[0] for name in error.problems)
-    return f"{text} Give {' '.join(f'--var {name}=…' for name in names)}."
+    tell(fitted(f"Error: {spelled_here(error)}"))
 
 
 @contextmanager
@@ -77,17 +62,43 @@ def exiting(*, events: bool = False) -> Iterator[None]:
     """
     prepare()
     code = 0
-    try:
+    with Stops() as stops, answers_alone():
         try:
-            yield
-        except PromptStreamError as error:
-            code = exit_code(error)
-            report(error, events=events)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it at once, without a word
-    except BrokenPipeError:
-        code = NO_READER
-    if code:
+            with _heeding_interrupts():
+                try:
+                    yield
+                except PromptStreamError as error:
+                    code = exit_code(error)
+                    report(error, events=events)
+                except click.Abort as left:
+                    if isinstance(left.__context__, KeyboardInterrupt):  # at a question of click's
+                        raise left.__context__ from None
+                    raise
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+            _set_interrupt(signal.SIG_DFL)  # a second one ends it at once, without a word
+        except BrokenPipeError:
+            code = NO_READER
+        except (click.ClickException, click.exceptions.Exit):
+            if not stops.number:  # a terminal that is gone cannot be written to, either
+                raise
+    if code := SIGNALLED + stops.number if stops.number else code:
         raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def _heeding_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, where it has ended the program without a word so far and will do so again."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_DFL:
+        yield
+        return
+    try:
+        _set_interrupt(signal.default_int_handler)
+        yield
+    finally:
+        _set_interrupt(signal.SIG_DFL)
+
+
+def _set_interrupt(handler: Any) -> None:
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, handler)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 
 from promptstream.cli.sanitise import clean
 from promptstream.cli.terminal import styled, window
 from promptstream.values.money import dollars
 from promptstream.values.response import Response
+from promptstream.values.usage import Usage
 
 _UNKNOWN = "unknown"
 
@@ -20,11 +22,16 @@ def figures_line(response: Response) -> str:
     parts = [
         response.model or "model unknown",
         ", ".join(times),
-        f"{_count(usage.input)} → {_count(usage.output)} tokens" if usage else "tokens unknown",
+        _tokens(usage),
         "" if timing.tokens_per_second is None else f"{timing.tokens_per_second:.0f}/s",
-        "cost unknown" if response.cost is None else dollars(response.cost),
+        _cost(response.cost),
     ]
     return clean(" · ".join(part for part in parts if part))
+
+
+def spent_line(usage: Usage, cost: Decimal | None) -> str:
+    """Give tokens and cost as :func:`figures_line` does."""
+    return f"{_tokens(usage)} · {_cost(cost)}"
 
 
 def figures(response: Response) -> list[tuple[str, str]]:
@@ -37,7 +44,7 @@ def figures(response: Response) -> list[tuple[str, str]]:
         ("Ended", clean(response.finish_reason or (_UNKNOWN if response.complete else "cut off"))),
         ("Chunks", f"{timing.chunks:,}"),
         ("Characters", f"{timing.characters:,}"),
-        ("To first chunk", _time(timing.first)),
+        ("To first text", _time(timing.first)),
         ("Total time", _time(timing.total)),
         ("Tokens in", _count(usage.input)),
         ("  cached", _count(usage.cached)),
@@ -73,6 +80,14 @@ def tell_panel(response: Response) -> None:
         table.add_row(name, Text(value))
     console = Console(stderr=True, width=window(sys.stderr)[0], highlight=False)
     console.print(Panel.fit(table, title=head, box=box.ROUNDED, border_style="dim" if styled() else ""))
+
+
+def _tokens(usage: Usage) -> str:
+    return f"{_count(usage.input)} → {_count(usage.output)} tokens" if usage else "tokens unknown"
+
+
+def _cost(cost: Decimal | None) -> str:
+    return "cost unknown" if cost is None else dollars(cost)
 
 
 def _count(value: int | None) -> str:

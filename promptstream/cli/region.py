@@ -26,6 +26,9 @@ class Region:
     Nothing is drawn above the unfinished lines, and at most a window full of them. Each piece is one call of *write*.
     The cursor rests behind the last line. Not for several threads.
 
+    Where a window becomes so narrow that the terminal breaks the unfinished lines into more rows than it has, those
+    that leave it at the top are out of reach: they stay in the scrollback, above the lines that are drawn anew.
+
     Args:
         size: gives the columns and rows of the window.
     """

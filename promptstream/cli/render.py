@@ -6,6 +6,8 @@ import json
 import sys
 
 from promptstream.cli.calls import ToolLines
+from promptstream.cli.fitting import fitted
+from promptstream.cli.spelling import spelled_here
 from promptstream.cli.terminal import is_steerable, tell, write
 from promptstream.cli.view import View
 from promptstream.errors import Cancelled
@@ -62,7 +64,7 @@ def tell_ending(response: Response, *, stats: bool, line: bool = False) -> None:
         line: the most important ones in a line.
     """
     for warning in response.warnings:
-        tell(f"Warning: {warning}")
+        tell(fitted(f"Warning: {spelled_here(warning)}"))
     if response.complete and (note := _note(response)):
         tell(note, notable=True)
     if stats:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import click
@@ -23,13 +24,16 @@ TOKEN_VARIABLE = "PROMPTSTREAM_RELAY_TOKEN"  # noqa: S105
 _SWITCH = 0.05
 """Seconds until a thread that waits for Python's lock asks for it. With hundreds of streams, Python's own 5 ms have the
 threads do little but ask."""
-
+_EACH, _BESIDES = 3, 128
+"""Descriptors that a client takes (its own, its provider's, and one for a second of either), and all else."""
 
 _EXIT_CODES = """\b
 Exit codes:
   0    it was stopped by Ctrl-C, or by SIGTERM
   1    it cannot be set up, or cannot listen there
   2    wrong usage
+  129  stopped by SIGHUP, as where the terminal is closed
+  130  stopped by a second Ctrl-C while it was closing; 143 by a second SIGTERM
 """
 
 
@@ -126,12 +130,13 @@ def serve(
             f"{TOKEN_VARIABLE}, or give --token-file; --insecure is for where something else keeps strangers out."
         )
     loaded, options = relay_options(flags, pack=pack, prompt=prompt, system=system)
+    make_room(settings["max_connections"])
     relay = Relay(loaded, prompt, token=token, **settings, **options)
     sys.setswitchinterval(_SWITCH)
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _heed(_stop)
     with relay:
-        write(f"{relay.url}\n")
+        if sys.stdout is not None:  # a service has none
+            write(f"{relay.url}\n")
         tell("Stop it by Ctrl-C.", dim=True)
         if opened:
             click.launch(relay.url)
@@ -139,6 +144,40 @@ def serve(
             relay.serve_forever()
         except KeyboardInterrupt:
             tell("Closing.", dim=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Have the relay close; another such signal ends the program at once, whatever closing waits for."""
+    _heed(signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _heed(by: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(number, by)
+
+
+def make_room(connections: int) -> None:
+    """Raise the limit of open files to what *connections* clients need; say so where the system does not allow it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _EACH * connections + _BESIDES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with suppress(OSError, ValueError):  # a system may have limits of its own beside
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    if soft < needed:
+        tell(
+            f"{connections} clients need up to {needed:,} open files, and this system allows {soft:,}: raise it "
+            "(ulimit -n), or give fewer --max-connections.",
+            notable=True,
+        )
 
 
 def _token(path: str | None) -> str | None:

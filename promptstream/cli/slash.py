@@ -16,12 +16,12 @@ import click
 from promptstream.cli import keeping
 from promptstream.cli.asking import clipped
 from promptstream.cli.attach import attachments
+from promptstream.cli.figures import spent_line
 from promptstream.cli.render import tell_figures
 from promptstream.cli.sanitise import clean
 from promptstream.cli.terminal import tell
 from promptstream.errors import ConfigError, StreamError, Unsupported
 from promptstream.values.message import Document, Image, Part, Text
-from promptstream.values.money import dollars
 from promptstream.values.names import nearest
 
 if TYPE_CHECKING:
@@ -187,6 +187,8 @@ def _save(chat: Chat, where: str) -> None:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{where} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
         tell(f"[{len(conv.messages)} messages written to {where}]", dim=True)
+    elif conv.kept:
+        tell(f"This one is kept as {conv.id!r} already. /save FILE.md writes it down.")
     else:
         keeping.check_free(where)
         conv.keep(keeping.place(), where)
@@ -258,15 +260,7 @@ def _stats(chat: Chat, _: str) -> None:
     conv = chat.conv
     if conv.last is not None:
         tell_figures(conv.last)
-    usage = conv.usage
-    tell(
-        f"Conversation: {len(conv.messages)} messages | Tokens: {_count(usage.total)} "
-        f"({_count(usage.input)} in, {_count(usage.output)} out) | Cost: {dollars(conv.cost)}"
-    )
-
-
-def _count(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"
+    tell(f"conversation · {len(conv.messages)} messages · {spent_line(conv.usage, conv.cost)}", dim=True)
 
 
 def _tools(chat: Chat, _: str) -> None:

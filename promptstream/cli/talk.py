@@ -14,7 +14,8 @@ from promptstream.cli.endings import INTERRUPTED, WAITING
 from promptstream.cli.flags import Flags
 from promptstream.cli.keeping import title
 from promptstream.cli.render import ToolLines, show_events, show_text, tell_ending
-from promptstream.cli.terminal import is_terminal, tell
+from promptstream.cli.stops import Stopped
+from promptstream.cli.terminal import check_output, is_terminal, tell
 from promptstream.conversation import Conversation
 from promptstream.errors import ApprovalPending, PromptStreamError
 from promptstream.stream import Stream
@@ -52,8 +53,10 @@ class Talk:
             Undecided: calls wait, and stay pending.
             KeyboardInterrupt: Ctrl-C was pressed; the conversation keeps what had come.
             BrokenPipeError: nobody reads it.
+            click.ClickException: it has nowhere to go; nothing is asked.
         """
         conv = self.conv
+        check_output()
         if message is None:
             self._decide()
             stream = conv.resume()
@@ -107,6 +110,11 @@ class Talk:
                 elsewhere = not runnable and call.id not in self.conv.client_side
                 if not decide(self.conv, call, self.person, runnable=runnable, elsewhere=elsewhere):
                     self._lines.silence(call.id)
+            except Stopped:
+                tell("")
+                self.lasting = False
+                self._tell_waiting()
+                raise
             except (KeyboardInterrupt, EOFError) as left:
                 tell("")
                 raise self._undecided(INTERRUPTED if isinstance(left, KeyboardInterrupt) else WAITING) from None
@@ -124,6 +132,10 @@ class Talk:
             raise self._undecided(WAITING)
 
     def _undecided(self, code: int) -> Undecided:
+        self._tell_waiting()
+        return Undecided(code)
+
+    def _tell_waiting(self) -> None:
         waiting = "; ".join(clipped(told(call)) for call in self.conv.pending)
         name = self.flags.kept
         if self.lasting:
@@ -138,7 +150,6 @@ class Talk:
                 f"Calls wait for a decision: {waiting}. They are kept; decide them at a terminal by: "
                 f"promptstream chat --resume {shlex.quote(name)}{files}"
             )
-        return Undecided(code)
 
     def __enter__(self) -> Talk:
         return self

@@ -6,10 +6,12 @@ import io
 import os
 import sys
 from contextlib import suppress
+from types import ModuleType
 from typing import TextIO
 
 import click
 
+from promptstream.cli.apart import answer_stream
 from promptstream.cli.sanitise import clean
 
 _FIXED = ("", "dumb", "unknown") if os.name == "posix" else ("dumb", "unknown")
@@ -74,12 +76,18 @@ def read_line(prompt: str, *, editing: bool, prefill: str = "") -> str:
     return line.rstrip("\r\n")
 
 
-def _edited(prompt: str, prefill: str) -> str:
+def load_editor() -> ModuleType | None:
+    """Load what has input() edit lines and remember them; None where there is no such thing."""
     try:
-        import readline  # input() edits lines and remembers them where it is loaded
+        import readline
     except ImportError:
-        return input(prompt)
-    if not prefill:
+        return None
+    return readline
+
+
+def _edited(prompt: str, prefill: str) -> str:
+    readline = load_editor()
+    if readline is None or not prefill:
         return input(prompt)
     readline.set_startup_hook(lambda: readline.insert_text(prefill))
     try:
@@ -95,25 +103,37 @@ def write(text: str, out: TextIO | None = None) -> None:
         BrokenPipeError: its reader is gone.
         click.ClickException: it cannot be written to.
     """
-    out = sys.stdout if out is None else out
-    if not text or out is None:
+    if not text:
         return
+    if out is None:
+        check_output()
+    out = answer_stream(out or sys.stdout)
     try:
         out.write(text)
         out.flush()
     except BrokenPipeError:
-        _discard_stdout()
+        _discard(out)
         raise
     except OSError as error:
-        _discard_stdout()
+        _discard(out)
         raise click.ClickException(f"Standard output cannot be written to: {error.strerror or error}.") from error
 
 
-def _discard_stdout() -> None:
+def check_output() -> None:
+    """Make sure that there is a standard output.
+
+    Raises:
+        click.ClickException: the shell closed it.
+    """
+    if sys.stdout is None:
+        raise click.ClickException("Standard output cannot be written to: it is closed.")
+
+
+def _discard(out: TextIO) -> None:
     """Let the interpreter's last flush succeed: what is still buffered has nowhere to go."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, out.fileno())
         os.close(nowhere)
 
 

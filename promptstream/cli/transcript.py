@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,13 +49,13 @@ def title_of(metadata: Mapping[str, Any]) -> str:
 
 
 def of_conversation(conv: Conversation) -> Kept:
-    """Give a running conversation as a store would keep it now."""
+    """Give a running conversation as a store would keep it now; without times where none does."""
     from promptstream.state.store import Kept
 
     pending = [Held(call, call.id in conv.client_side).to_dict() for call in conv.pending]
     state: dict[str, Any] = {"origin": conv.origin, "metadata": dict(conv.metadata), "pending": pending}
     state |= {"usage": conv.usage.to_dict(), "cost": None if conv.cost is None else str(conv.cost)}
-    now = time.time()
+    now = time.time() if conv.kept else math.nan
     return Kept(conv.id, 0, tuple(conv.messages), state, now, now)
 
 
@@ -67,7 +68,7 @@ def about(kept: Kept) -> dict[str, str]:
         "pack": " ".join(str(each) for each in (origin.get("pack"), origin.get("prompt")) if each),
         "system": str(origin.get("system") or ""),
         "model": " · ".join(each for each in (setup.provider, setup.model, setup.base_url) if each),
-        "saved": local_time(kept.updated),
+        "saved": "" if math.isnan(kept.updated) else local_time(kept.updated),
     }
     return {name: fact for name, fact in facts.items() if fact}
 

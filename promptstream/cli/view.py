@@ -10,6 +10,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, TextIO, cast
 
+from promptstream.cli.apart import share_a_file
 from promptstream.cli.calls import ToolLines
 from promptstream.cli.echo import Echo
 from promptstream.cli.paper import LiveMarkdown, Paper, PlainText
@@ -46,7 +47,8 @@ class View:
         self._painter: Thread | None = None
         self._echo = Echo()
         self._streams: tuple[Any, Any, Any] = (sys.stdout, sys.stderr, sys.stdin)
-        self._beside = is_terminal(sys.stdout) and is_terminal(sys.stderr)
+        both = is_terminal(sys.stdout) and is_terminal(sys.stderr)
+        self._beside = both or share_a_file(sys.stdout, sys.stderr)
         err = sys.stderr if not plain and is_steerable(sys.stderr) else None
         self._status = None if err is None else _status(err)
         out = sys.stdout if not plain and is_steerable(sys.stdout) else None
@@ -81,7 +83,7 @@ class View:
             if is_terminal(sys.stdin):
                 sys.stdin = _Keys(sys.stdin, self._typed)
             if self._status is not None:
-                self._status.begin("")
+                self._status.begin(self._lines.running)
             self._painter = Thread(target=self._paint, name="promptstream-view", daemon=True)
             self._painter.start()
         return self
@@ -133,15 +135,13 @@ class View:
                 self._status.erase()
             tell(line if self._status is None else self._fitting(line), dim=True)
         call = chunk.tool_call
-        if call is None or call.name:  # only the first piece of a call names it
-            self._wait("" if call is None else visible(call.name))
-        if chunk.type is ChunkType.TOOL_CALL:
-            self._echo.on()  # it may run now, and ask for something
+        if chunk.type is not ChunkType.TOOL_CALL_DELTA:
+            self._wait(self._lines.running)
+        elif call is not None and call.name:  # only the first piece of a call names it
+            self._wait("" if self._lines.asks else visible(call.name))
 
     def _wait(self, what: str | None) -> None:
         """Show that *what* is waited for; with None, nothing is."""
-        if self._moves:
-            self._echo.off()
         if self._status is not None:
             if what is None:
                 self._status.end()
@@ -168,6 +168,8 @@ class View:
                 self._paper.step_aside()
             stream.write(text)
             self._free = text.endswith("\n") if text else self._free
+            if not self._free:
+                self._echo.on()  # it may be a question
 
     def _typed(self, read: Callable[[], str]) -> str:
         """Read what a tool asks a person for, while nothing moves."""
@@ -175,6 +177,7 @@ class View:
             if self._status is not None:
                 self._status.erase()
             self._free = False
+            self._echo.on()
         text = read()
         self._free = True  # the key that ended the line began another
         return text
@@ -194,6 +197,7 @@ class View:
 
     def _draw(self) -> None:
         if self._free:
+            self._echo.off()
             self._paper.draw()
             if self._status is not None and (self._paper.blank or not self._beside):
                 self._status.turn()
