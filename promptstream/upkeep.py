@@ -60,6 +60,11 @@ class Upkeep(Lenses):
         return tuple(self._toolbox.specs(self._settings.policy.blocklist))
 
     @property
+    def runnable(self) -> frozenset[str]:
+        """The ids of pending calls that there is code for here; all others are answered by :meth:`submit` alone."""
+        return frozenset(call.id for call in self.pending if self._toolbox.find(call.name) is not None)
+
+    @property
     def model(self) -> str:
         """The model that the next turn asks; may be set, and is not checked before it is asked.
 

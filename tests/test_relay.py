@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
+import requests
 from openai_server import OpenAIServer
-from relays import KEYS, LONG, Client, serving, wait_until
+from relays import KEYS, LONG, PATIENCE, Client, serving, wait_until
 
 import promptstream
 from promptstream import ToolCall, ToolSpec, errors
@@ -18,7 +20,8 @@ from promptstream.providers import Scripted
 from promptstream.state.memory import MemoryStore
 from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.web import Relay
-from promptstream.web.talk import Batch
+from promptstream.web.conversations import Opening
+from promptstream.web.talk import Batch, Talk
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
 ROOMS = ToolCall("call-1", "book", {"room": 7})
@@ -75,12 +78,60 @@ def test_each_connection_has_a_conversation_of_its_own_under_an_id_that_cannot_b
 
 
 def test_a_failure_of_the_provider_is_an_event_and_the_conversation_goes_on():
-    """Its text is the error's own."""
+    """It is no refusal of an action."""
     with serving([errors.RateLimited("Slow down.")], "Here.") as relay, Client(relay) as client:
         client.say("Hi")
         event = client.next()
-        assert (event["type"], event["error"]) == ("error", "Slow down.")
+        assert (event["type"], event.keys()) == ("error", KEYS)
         assert client.answer("Again") == "Here."
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "logged"),
+    [
+        (errors.RateLimited("key-7: 9 a minute", retry_after=12.0), "asked too much; try again in 12 seconds", "key-7"),
+        (errors.Overloaded("at 10.0.0.7"), "overloaded; try again in a moment", "10.0.0.7"),
+        (errors.ContextTooLong("8192 of 4096: My secret."), "too long for the model", "ContextTooLong"),
+        (errors.Authentication("No key sk-…7. Check the key.", status=401), "gave no answer", "model scripted: No key"),
+        (errors.ConnectFailed("Nobody listens at 10.0.0.7:80."), "gave no answer", "10.0.0.7:80"),
+        (
+            errors.InvalidRequest("My secret is bad.", code="bad_role"),
+            "gave no answer",
+            "InvalidRequest, code bad_role",
+        ),
+        (errors.IdleTimeout("10.0.0.7 stood still"), "did not answer in time", "stood still"),
+        (RuntimeError("My secret."), "Something went wrong in the relay", "RuntimeError"),
+        (errors.GuardrailTripped("Not about that."), "Not about that.", ""),
+    ],
+)
+@pytest.mark.parametrize("on_error", ["raise", "chunk"])
+def test_a_client_is_told_what_it_can_do_and_the_log_the_rest(error, told, logged, on_error, caplog):
+    """Neither servers nor keys are strangers' matter; what was said is not the log's."""
+    with serving([error], on_error=on_error) as relay, Client(relay) as client:
+        client.say("Hi")
+        said = client.next()["error"]
+    log = "\n".join(each.getMessage() for each in caplog.records if each.name == "promptstream.web")
+    assert told in said
+    assert logged in log
+    assert not any(word in said for word in ("10.0.0.7", "key", "secret"))
+    assert "secret" not in log
+
+
+def test_a_refusal_names_its_action():
+    """So that it is not taken for the end of the turn that runs."""
+    with serving(["Once", LONG]) as relay, Client(relay) as client:
+        client.say("A story")
+        client.next()
+        client.say("Faster")
+        client.do("approve", call_id="x")
+        client.do("approve")
+        client.do("nope")
+        client.socket.send("{")
+        refused = [client.next() for _ in range(5)]
+        assert [each["action"] for each in refused] == ["send_message", "approve", "approve", "unknown", "unknown"]
+        assert {each["type"] for each in refused} == {"error"}
+        client.do("cancel")
+        assert "action" not in client.until("error")[-1]
 
 
 def test_a_cancel_stops_the_provider_within_a_tenth_of_a_second_and_keeps_what_came():
@@ -258,6 +309,35 @@ def test_a_call_that_is_decided_cannot_be_decided_again():
         assert "pending" in client.next()["error"]
 
 
+def test_refusals_speak_of_actions_and_not_of_methods():
+    """Who has a WebSocket has no ``approve(id)``."""
+    with serving([ROOMS, WEATHER], "Done.", tools=[book, ASKED]) as relay, Client(relay) as client:
+        client.say("Room 7, and the weather?")
+        client.until("done")
+        client.next()
+        client.next()
+        client.say("Well?")
+        assert client.next()["error"] == (
+            "These calls wait for a decision: 'call-1' (book), 'call-2' (weather). "
+            "Send approve, reject or tool_result for each."
+        )
+        client.do("approve", call_id="call-2")
+        assert "tool_result" in client.next()["error"]
+
+
+def test_a_call_whose_tool_is_gone_wants_a_result(tmp_path: Path):
+    """Nobody could approve it any more."""
+    store = str(tmp_path / "kept.db")
+    with serving([ROOMS], tools=[book], store=store) as relay, Client(relay) as client:
+        client.say("Room 7")
+        assert client.until("approval")[-1]["decision"] == "approve"
+    with serving("Booked.", store=store) as relay, Client(relay) as back:
+        back.do("resume", conversation_id=client.id)
+        assert back.until("approval")[-1]["decision"] == "result"
+        back.do("tool_result", call_id="call-1", result="yours")
+        assert back.until("done")[-1]["final"]["content"] == "Booked."
+
+
 def test_arguments_that_the_tool_does_not_take_decide_nothing():
     """The call still waits."""
     with serving([ROOMS], "Booked.", tools=[book]) as relay, Client(relay) as client:
@@ -390,12 +470,47 @@ def test_an_opener_of_ones_own_opens_every_conversation():
 
 
 def test_an_opener_that_gives_another_conversation_is_found_out():
-    """The log says so; the client is told no more than that something went wrong."""
+    """The client is told, and sent away."""
     with (
         serving(opener=lambda id: promptstream.chat(provider=Scripted())) as relay,
         Client(relay, greeted=False) as client,
     ):
-        assert client.socket.recv_events_thread.join(5) is None
+        event = client.next()
+        assert (event["action"], "another id" in event["error"]) == ("connect", True)
+        wait_until(lambda: client.socket.close_code == 1011)
+
+
+class Failing(MemoryStore):
+    """A store on a disk that fails when it is told to."""
+
+    fails = False
+
+    def revision(self, id: str) -> int:
+        """Fail, or give it."""
+        if self.fails:
+            raise errors.StateError("The store '/secret/kept.db' could not be used: disk I/O error.")
+        return super().revision(id)
+
+
+def test_a_store_that_fails_is_told_without_its_path(caplog: pytest.LogCaptureFixture):
+    """With code 1011 to who connects, status 503 to who posts, and a line in the log."""
+    store = Failing()
+    with serving("Hi.", "Again.", store=store) as relay, Client(relay) as client:
+        assert client.answer("Hi") == "Hi."
+        store.fails = True
+        with Client(relay, greeted=False) as other:
+            assert other.next()["error"].startswith("The relay cannot keep conversations at the moment")
+            wait_until(lambda: other.socket.close_code == 1011)
+        answer = requests.post(relay.url + "chat", data='{"message": "Hi"}', timeout=PATIENCE)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        client.say("Again")
+        event = client.next()
+        assert (event["action"], "secret" in event["error"]) == ("send_message", False)
+        store.fails = False
+        assert client.answer("Again") == "Again."
+    lines = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(lines) == 3
+    assert all("StoreFailed: The store '/secret/kept.db'" in line and "\n" not in line for line in lines)
 
 
 def test_a_packs_prompt_and_its_provider_count(tmp_path: Path):
@@ -425,6 +540,55 @@ def test_closing_ends_streams_and_says_farewell():
             assert client.socket.close_code == 1001
             assert server.hung_up.wait(5)
             relay.close()
+
+
+def test_a_tool_may_close_the_relay(monkeypatch: pytest.MonkeyPatch):
+    """Whoever calls it from a turn waits for all others; nothing is left."""
+    monkeypatch.setattr("promptstream.web.relay._LEAVING", 0.05)
+    closed = threading.Event()
+
+    @promptstream.tool
+    def stop() -> str:
+        """Stop the relay."""
+        relay.close()
+        closed.set()
+        return "stopped"
+
+    with serving([ToolCall("call-1", "stop", {})], "Bye.", tools=[stop]) as relay, Client(relay) as client:
+        client.say("Stop")
+        assert closed.wait(PATIENCE)
+        wait_until(lambda: client.socket.close_code == 1001)
+
+
+def test_code_in_a_turn_may_close_the_relay(monkeypatch: pytest.MonkeyPatch):
+    """Also where it runs in the very thread that the turn does."""
+    monkeypatch.setattr("promptstream.web.relay._LEAVING", 0.05)
+    said: list[object] = []
+
+    def closing(request: Any, call_next: Any) -> Any:
+        said.append(relay.close())
+        yield from call_next(request)
+
+    with serving("Bye.", middleware=[closing]) as relay, Client(relay) as client:
+        client.say("Stop")
+        wait_until(lambda: said == [None])
+        wait_until(lambda: client.socket.close_code == 1001)
+
+
+def test_what_fails_while_it_closes_keeps_nothing_open(monkeypatch: pytest.MonkeyPatch):
+    """The store is closed all the same; closing once more does nothing."""
+    store = Failing()
+    monkeypatch.setattr(Talk, "cancel", lambda *_: 1 / 0)
+    provider = Scripted(["Hi."])
+    closed: list[object] = []
+    monkeypatch.setattr(Opening, "close", lambda _: closed.append(True))
+    relay = Relay(provider=provider, store=store, port=0).start()
+    with Client(relay):
+        with pytest.raises(ZeroDivisionError):
+            relay.close()
+        assert closed == [True]
+        relay.close()
+    wait_until(lambda: relay.connections == 0)
 
 
 def test_a_relay_can_be_closed_before_it_was_started_and_not_started_after():
@@ -472,6 +636,8 @@ def test_serve_forever_ends_when_another_thread_closes():
         ({"send_timeout": 0}, "send_timeout=0"),
         ({"origins": "https://a.example"}, "a list of origins"),
         ({"origins": ["a.example"]}, "is no origin"),
+        ({"origins": ["https://*.example"]}, "list each of them"),
+        ({"origins": ["https://bücher.example"]}, "xn--"),
         ({"token": " "}, "token="),
         ({"conversation_id": "x"}, "each connection"),
         ({"opener": lambda id: None}, "beside opener="),
@@ -489,6 +655,18 @@ def test_a_port_that_is_taken_is_told():
     """The error names the address."""
     with serving() as relay, pytest.raises(errors.ConfigError, match=f"127.0.0.1:{relay.port}"):
         Relay(provider=Scripted(), port=relay.port).start()
+
+
+def test_a_host_that_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch):
+    """In words, and not by a number."""
+
+    def nobody(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    relay = Relay(provider=Scripted(), host="nosuch.invalid", port=0, insecure=True)
+    with pytest.raises(errors.ConfigError, match=r"nosuch.invalid:0: there is no such host"):
+        relay.start()
 
 
 def test_a_missing_extra_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch):

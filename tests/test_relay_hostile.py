@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 import requests
 from openai_server import OpenAIServer
-from relays import LONG, PATIENCE, Client, Raw, serving, wait_until
+from relays import KEYS, LONG, PATIENCE, Client, Raw, serving, wait_until
 
 import promptstream
 from promptstream.state.memory import MemoryStore
 from promptstream.web import Relay
+from promptstream.web.line import Gone, Line
 from promptstream.web.talk import Talk
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
@@ -62,6 +64,36 @@ def test_a_client_that_reads_nothing_holds_up_its_provider_and_is_cut_off_in_tim
         [kept] = store.list()
     assert sum(read) < 32 << 20
     assert store.load(kept.id).messages[-1].finish_reason == "cancelled"
+
+
+def test_the_clock_of_a_write_is_reset_by_whatever_the_client_takes():
+    """Slow is not dead: the whole may take many times as long."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    line, size, came = Line(ours, 0.2), 100_000, 0
+    with theirs:
+        thread = threading.Thread(target=line.write, args=(bytes(size),))
+        thread.start()
+        begun, pause = monotonic(), threading.Event()
+        while came < size:
+            pause.wait(0.02)
+            came += len(theirs.recv(3000))
+        thread.join()
+        assert monotonic() - begun > 0.4
+        line.close()
+
+
+def test_a_write_is_given_up_after_the_send_timeout_and_not_after_two():
+    """However much of it the system took at first."""
+    ours, theirs = socket.socketpair()
+    line, begun = Line(ours, 0.5), monotonic()
+    with theirs:
+        with pytest.raises(Gone):
+            line.write(bytes(10_000_000))
+        assert 0.5 <= monotonic() - begun < 0.95
+        with pytest.raises(Gone):
+            line.write(b"more")
+        line.close()
 
 
 def test_a_cancel_is_heard_from_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch):
@@ -182,7 +214,12 @@ def test_pieces_that_are_too_large_together_are_too_large():
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"400"),  # TLS
         (b"GET\r\n\r\n", b"400"),
+        (b"\r\n\r\n", b"400"),
         (b"GET / HTTP/9.9\r\n\r\n", b"505"),
+        (b"GET / HTTP/0.9\r\n\r\n", b"505"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
+        (b"GET /" + b"a" * 17_000, b"414"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * 17_000, b"431"),
         (b"GET / HTTP/1.1\r\n\r\n", b"421"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431"),
@@ -201,7 +238,10 @@ def test_requests_that_make_no_sense_are_refused(request_sent, status):
     with serving() as relay, Raw(relay) as client:
         client.send(request_sent)
         client.socket.shutdown(1)
-        assert client.rest().split(b" ")[1].startswith(status)
+        head, _, body = client.rest().partition(b"\r\n\r\n")
+        assert head.split(b" ")[1].startswith(status)
+        assert b"\r\nServer: promptstream\r\n" in head or b"websocket" in request_sent
+        assert b"application/json" not in head or json.loads(body).keys() == KEYS
         fine(relay)
 
 
@@ -236,12 +276,32 @@ def test_a_client_that_sends_byte_by_byte_has_only_so_long(begun):
         fine(relay)
 
 
+@pytest.mark.parametrize(
+    "begun", [b"GET / HTTP/1.1\r\nX: ", b"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_a_client_that_stops_halfway_is_told_that_it_is_late(begun):
+    """Status 408, as RFC 9110 has it; who said nothing at all is told nothing."""
+    with serving(handshake_timeout=0.05) as relay, Raw(relay) as client, Raw(relay) as silent:
+        client.send(begun)
+        assert client.rest().startswith(b"HTTP/1.1 408 ")
+        assert silent.rest() == b""
+
+
 def test_who_comes_when_it_is_full_is_told_so():
-    """Status 503; once another has left, there is room."""
+    """Status 503; once another has left, there is room. Whether the relay lives can be asked all the same."""
     with serving("Hi.", max_connections=2) as relay, Client(relay) as one:
         with Client(relay), Raw(relay) as third:
             assert "503" in third.handshake()
-            assert requests.get(relay.url, timeout=PATIENCE).status_code == 503
+            answer = requests.get(relay.url, timeout=PATIENCE)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+            assert "as many clients" in answer.json()["error"]
+            assert requests.get(relay.url + "health", timeout=PATIENCE).status_code == 200
+            silent = [Raw(relay) for _ in range(16)]
+            wait_until(lambda: relay.connections >= 18)
+            with Raw(relay) as late:
+                assert late.rest().startswith(b"HTTP/1.1 503 ")
+            for each in silent:
+                each.socket.close()
         wait_until(lambda: relay.connections == 1)
         fine(relay)
         assert one.answer("Hi") == "Hi."

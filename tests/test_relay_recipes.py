@@ -19,6 +19,7 @@ from openai_server import OpenAIServer, basic
 from relays import PATIENCE, wait_until
 
 import promptstream
+from promptstream.cli.serve import make_room
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
 
@@ -116,6 +117,43 @@ def test_the_command_serves_a_pack_and_ends_by_ctrl_c(tmp_path: Path):
     assert (process.returncode, out) == (0, "")
     assert "Traceback" not in said
     assert "s3cret" not in said
+
+
+def test_a_second_ctrl_c_ends_the_command_whatever_closing_waits_for(tmp_path: Path):
+    """Without a traceback; a shell calls it 130, as the help does."""
+    tools = tmp_path / "stuck.py"
+    tools.write_text(
+        "import threading, promptstream\nfrom promptstream.web import Relay\n"
+        "Relay._part = lambda _: threading.Event().wait()\n"
+        "@promptstream.tool\ndef look() -> str:\n    'Look.'\n    return ''\n"
+    )
+    with OpenAIServer() as server, served("--tools", str(tools), environment=server.environment()) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert any("Closing." in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, rest.strip()) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised", "said"),
+    [
+        ((1024, 1024), [], ""),
+        ((256, 1 << 20), [(896, 1 << 20)], ""),
+        ((256, -1), [(896, -1)], ""),
+        ((256, 700), [(700, 700)], "256 clients need up to 896 open files, and this system allows 700"),
+    ],
+)
+def test_the_command_makes_room_for_its_clients(limits, raised, said, monkeypatch, capsys):
+    """It raises the limit of open files as far as it may, and says so where that is not far enough."""
+    resource = pytest.importorskip("resource", reason="this system has no such limit")
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: asked.append(limit))
+    make_room(256)
+    assert asked == raised
+    assert capsys.readouterr().err.startswith(said)
+    assert said or not capsys.readouterr().err
 
 
 def test_the_command_refuses_to_listen_for_strangers_without_a_token():

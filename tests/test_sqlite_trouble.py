@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -165,8 +165,8 @@ def test_without_permission_it_is_a_state_error():
 # Threads and forks
 
 
-def test_a_connection_goes_with_its_thread(path):
-    """A thread that ends takes its connection along; so does a store that nobody holds any more."""
+def test_threads_share_a_few_connections(path):
+    """Descriptors do not grow with the threads, whether they live or ended; a store that goes takes them along."""
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("/proc of Linux")
 
@@ -181,8 +181,24 @@ def test_a_connection_goes_with_its_thread(path):
         thread = threading.Thread(target=store.revision, args=("id",))
         thread.start()
         thread.join()
-    assert held() <= alone + 1
-    assert len(store._pool._lines) == 1
+    assert held() == alone
+    begun, stay = threading.Barrier(101), threading.Event()
+
+    def ask_and_stay(ask: Callable[[str], int]) -> None:
+        begun.wait()
+        ask("id")
+        begun.wait()
+        stay.wait()
+
+    threads = [threading.Thread(target=ask_and_stay, args=(store.revision,)) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    begun.wait()
+    assert held() <= 8 * 3
+    stay.set()
+    while threads:
+        threads.pop().join()
     gone = weakref.ref(store)
     gc.disable()
     try:
@@ -190,6 +206,18 @@ def test_a_connection_goes_with_its_thread(path):
         assert (gone(), held()) == (None, 0)
     finally:
         gc.enable()
+
+
+def test_who_has_to_wait_for_a_connection_too_long_is_told(path):
+    """As one who has to wait for another's write; once there is one again, it goes on."""
+    fill(path)
+    with SQLiteStore(path, timeout=0.05) as store:
+        with ExitStack() as all_of_them:
+            for _ in range(8):
+                all_of_them.enter_context(store._connection())
+            with pytest.raises(StateError, match=r"try again. Nothing was changed"):
+                store.revision("id")
+        assert store.revision("id") == 1
 
 
 def test_closing_waits_for_what_other_threads_are_about(path):

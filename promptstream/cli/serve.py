@@ -135,12 +135,12 @@ def serve(
     sys.setswitchinterval(_SWITCH)
     _heed(_stop)
     with relay:
-        if sys.stdout is not None:  # a service has none
-            write(f"{relay.url}\n")
-        tell("Stop it by Ctrl-C.", dim=True)
-        if opened:
-            click.launch(relay.url)
         try:
+            if sys.stdout is not None:  # a service has none
+                write(f"{relay.url}\n")
+            tell("Stop it by Ctrl-C.", dim=True)
+            if opened:
+                click.launch(relay.url)
             relay.serve_forever()
         except KeyboardInterrupt:
             tell("Closing.", dim=True)

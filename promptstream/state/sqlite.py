@@ -38,7 +38,7 @@ class SQLiteStore:
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
         self.path = where = sqlite_file.absolute(path)
         sqlite_file.prepare(where)
-        self._pool = Pool(where, lambda: sqlite_file.connect(where, timeout))
+        self._pool = Pool(where, lambda: sqlite_file.connect(where, timeout), timeout)
         with self._connection():
             pass
 
@@ -134,7 +134,7 @@ class SQLiteStore:
         return True
 
     def close(self) -> None:
-        """Close the connections of all threads, once what they are about is done; may be called twice."""
+        """Close all connections, once what they are about is done; may be called twice."""
         self._pool.close()
 
     @contextmanager

@@ -1,11 +1,11 @@
-"""A thread asks, its own connection comes out; a forked child gets new ones and leaves its parent's alone."""
+"""Threads ask, a few connections go round among them; a forked child gets new ones and leaves its parent's alone."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
 
@@ -14,77 +14,84 @@ from promptstream.errors import StateError
 if TYPE_CHECKING:
     import sqlite3
 
+_MOST = 8
+"""Connections at once: reads are short and writes wait for each other anyway, and each takes three descriptors."""
 _pools: WeakSet[Pool] = WeakSet()
 _abandoned: list[sqlite3.Connection] = []
 
 
 class _Line:
-    """One thread's connection."""
+    """One connection."""
 
     def __init__(self, connection: sqlite3.Connection, file: tuple[int, int] | None) -> None:
         self.connection = connection
         self.file = file
-        self.lock = threading.RLock()  # its thread against close(), which may come from any
+        self.lock = threading.RLock()  # who has it against close(), which may come from any thread
 
     def close(self) -> None:
         with self.lock:
             self.connection.close()
 
 
-class _Seat:
-    """What a thread holds of its line: it goes with the thread, and takes the line along."""
-
-    def __init__(self, line: _Line) -> None:
-        self.line = line
-
-
-def _leave(lines: set[_Line], line: _Line, process: int) -> None:
+def _close_all(lines: set[_Line], process: int) -> None:
     if process == os.getpid():
-        lines.discard(line)
-        line.close()
+        while lines:
+            with suppress(KeyError):  # it was given back just now
+                lines.pop().close()
 
 
 class Pool:
-    """Hand every thread a connection of its own, made by *connect* when the thread first asks."""
+    """Lend connections, made by *connect* where none is free: any number of threads share a few.
 
-    def __init__(self, path: str, connect: Callable[[], sqlite3.Connection]) -> None:
+    A thread whose turn does not come within *patience* seconds gets a StateError.
+    """
+
+    def __init__(self, path: str, connect: Callable[[], sqlite3.Connection], patience: float) -> None:
         self.path = path
         self._connect = connect
+        self._patience = patience
         self._closed = False
         self._begin()
         _pools.add(self)
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._local = threading.local()
+        self._changed = threading.Condition()
         self._lines: set[_Line] = set()
+        """All that are open."""
+        self._free: list[_Line] = []
+        self._lent = 0
+        finalize(self, _close_all, self._lines, self._process)
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend this thread's connection; it is thrown away where an error other than ours leaves the block.
+        """Lend a connection for the block; it is closed where an error other than ours leaves the block.
 
         Raises:
-            StateError: the pool was closed, or no connection can be made.
+            StateError: the pool was closed, no connection can be made, or others had all of them for too long.
         """
-        line = self._line()
-        with line.lock:
-            if self._closed:
-                raise StateError(f"The store {self.path!r} is closed; open it again.")
-            try:
-                yield line.connection
-            except (StateError, ValueError):
-                raise
-            except BaseException:
-                self._drop()
-                raise
+        line, whole = self._take(), True
+        try:
+            with line.lock:
+                self._check_open()
+                try:
+                    yield line.connection
+                except (StateError, ValueError):
+                    raise
+                except BaseException:
+                    whole = False
+                    raise
+        finally:
+            self._give_back(line, whole)
 
     def close(self) -> None:
-        """Close every thread's connection of this process, once what they are about is done."""
+        """Close all connections of this process, once what they are about is done."""
         self.leave_to_parent()
-        self._closed = True
-        self._local = threading.local()
-        while self._lines:
-            self._lines.pop().close()
+        with self._changed:
+            self._closed = True
+            self._free.clear()
+            self._changed.notify_all()
+        _close_all(self._lines, self._process)
 
     def leave_to_parent(self) -> None:
         """Forget connections that a parent made before the fork: closing them here could harm what it writes."""
@@ -95,23 +102,55 @@ class Pool:
                 _keep_for_ever(line.connection)
             self._begin()
 
-    def _line(self) -> _Line:
-        self.leave_to_parent()
+    def _check_open(self) -> None:
         if self._closed:
             raise StateError(f"The store {self.path!r} is closed; open it again.")
-        seat: _Seat | None = getattr(self._local, "seat", None)
-        if seat is not None and seat.line.file == _identity(self.path):
-            return seat.line
-        self._drop()  # the file was moved away or replaced: what is written to the old one would be lost
+
+    def _take(self) -> _Line:
+        self.leave_to_parent()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._closed or self._lent < _MOST, self._patience):
+                raise StateError(
+                    f"The store {self.path!r} could not be used: others have been using it all the time that this "
+                    "waited; try again. Nothing was changed."
+                )
+            self._check_open()
+            self._lent += 1
+        try:
+            return self._line()
+        except BaseException:
+            self._left()
+            raise
+
+    def _line(self) -> _Line:
+        file = _identity(self.path)
+        while self._free:
+            with suppress(IndexError):  # another was quicker
+                line = self._free.pop()
+                if line.file == file:
+                    return line
+                self._drop(line)  # the file was moved away or replaced: what is written to the old one would be lost
         line = _Line(self._connect(), _identity(self.path))
-        seat = _Seat(line)
-        finalize(seat, _leave, self._lines, line, self._process)
         self._lines.add(line)
-        self._local.seat = seat
         return line
 
-    def _drop(self) -> None:
-        self._local.__dict__.pop("seat", None)
+    def _give_back(self, line: _Line, whole: bool) -> None:
+        if line not in self._lines:  # closed, or left to the parent
+            return
+        if whole and not self._closed:
+            self._free.append(line)
+        else:
+            self._drop(line)
+        self._left()
+
+    def _left(self) -> None:
+        with self._changed:
+            self._lent -= 1
+            self._changed.notify()
+
+    def _drop(self, line: _Line) -> None:
+        self._lines.discard(line)
+        line.close()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

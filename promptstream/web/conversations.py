@@ -54,11 +54,12 @@ class Conversations:
         Raises:
             StateError: there is none, or it cannot be read.
         """
-        if not isinstance(id, str) or not 0 < len(id) <= 200 or not id.isprintable():
+        if not isinstance(id, str) or not _fits(id):
             raise StateError("There is no such conversation.")
+        first = self.store is not None and not self.store.revision(id)  # that its client left may not be known yet
         with self._changed:
             until = monotonic() + _PATIENCE
-            while (taker := self._takers.get(id)) is not None and taker.leaving and monotonic() < until:
+            while (taker := self._takers.get(id)) is not None and (taker.leaving or first) and monotonic() < until:
                 self._changed.wait(until - monotonic())
         if self.store is not None and not self.store.revision(id):
             raise StateError("There is no such conversation.")
@@ -97,6 +98,15 @@ class Conversations:
                 del self._takers[id]
                 self._changed.notify_all()
 
+    def known(self, id: object) -> bool:
+        """Tell whether there may be a conversation *id*: one is kept under it, or runs a turn."""
+        if not isinstance(id, str):
+            return False
+        with self._changed:
+            if id in self._takers:
+                return True
+        return self.store is None or (_fits(id) and self.store.revision(id) > 0)
+
     def cancel(self, id: str) -> None:
         """Stop the turn that runs, if there is one."""
         with self._changed:
@@ -114,6 +124,10 @@ class Conversations:
                 "opener= gave a conversation of another id; pass on the one it is given: conversation_id=id."
             )
         return conv
+
+
+def _fits(id: str) -> bool:
+    return 0 < len(id) <= 200 and id.isprintable()
 
 
 class Opening:

@@ -118,7 +118,11 @@ def _origin(text: str) -> str:
         whole, right = "", None
     if not right or parts.scheme not in _PORTS:
         raise ConfigError(f"origins: {text!r:.80} is no origin; one looks like 'https://chat.example.com'.")
-    return whole
+    if "*" in whole:
+        raise ConfigError(f"origins: {text!r:.80}: nothing stands for many sites here; list each of them.")
+    if not whole.isascii():
+        raise ConfigError(f"origins: {text!r:.80}: give it as browsers send it, with the 'xn--…' form of its name.")
+    return whole.removesuffix(f":{_PORTS[parts.scheme]}")  # which browsers leave out
 
 
 def _is_same(origin: str, host: str) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import selectors
 import socket
-import struct
-import sys
 from contextlib import suppress
 from time import monotonic
+
+_LOOKS = 10
+"""How often it is tried whether a slow client takes something, in the time that it has to."""
 
 
 class Gone(Exception):
@@ -18,19 +19,26 @@ class Late(Exception):
     """The client did not send in time what it had to."""
 
 
+class Lengthy(Exception):
+    """The client sends more than it may; *came* is the beginning."""
+
+    def __init__(self, came: bytes) -> None:
+        super().__init__()
+        self.came = came
+
+
 class Line:
     """Read and write one connection. One thread reads; whoever writes sees to it that no two do at once.
 
-    A write blocks for as long as the client takes what came before: that is the backpressure. The kernel keeps its
-    clock, for a timeout of Python's own would cost a second system call with each write.
+    A write blocks for as long as the client takes what came before: that is the backpressure. What the system takes at
+    once costs one call of it; only then is there a clock.
     """
 
     def __init__(self, sock: socket.socket, send_timeout: float) -> None:
-        self._sock = sock
-        sock.settimeout(None)
+        self._sock, self._patience = sock, send_timeout
+        sock.setblocking(False)
         with suppress(OSError):  # gone already: the first read tells
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _interval(send_timeout))
         self._ready = getattr(selectors, "PollSelector", selectors.SelectSelector)()  # neither takes a descriptor
         self._ready.register(sock, selectors.EVENT_READ)
 
@@ -40,6 +48,8 @@ class Line:
             if not self._ready.select(max(0.0, wait)):
                 return None
             return self._sock.recv(size)
+        except BlockingIOError:
+            return None
         except (OSError, ValueError):
             return b""
 
@@ -47,16 +57,18 @@ class Line:
         """Give what came up to *mark* and whatever came with it: at most *size* bytes before the mark is there.
 
         Raises:
-            Gone: the client left; Late: *deadline* (monotonic) passed, or *size* did.
+            Gone: the client left, or said nothing; Late: *deadline* (monotonic) passed; Lengthy: *size* did.
         """
         came = bytearray()
         while mark not in came:
             data = self.read(4096, deadline - monotonic())
-            if data == b"":
-                raise Gone
-            if data is None or len(came) > size:
+            if data is None and came:
                 raise Late
+            if not data:
+                raise Gone
             came += data
+            if len(came) > size and mark not in came[:size]:
+                raise Lengthy(bytes(came))
         return bytes(came)
 
     def write(self, data: bytes) -> None:
@@ -66,10 +78,31 @@ class Line:
             Gone: the client left, or took nothing for longer than the send timeout. The line is cut.
         """
         try:
-            self._sock.sendall(data)
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError:
             self.cut()
             raise Gone from None
+        if sent < len(data):
+            self._write_slowly(memoryview(data)[sent:])
+
+    def _write_slowly(self, data: memoryview) -> None:
+        until = monotonic() + self._patience
+        with getattr(selectors, "PollSelector", selectors.SelectSelector)() as ready:
+            try:
+                ready.register(self._sock, selectors.EVENT_WRITE)
+                while data:
+                    left = until - monotonic()
+                    # Not all that long: room for a little is not told of, and is a sign of life.
+                    if not ready.select(min(left, self._patience / _LOOKS)) and left <= 0:
+                        raise TimeoutError
+                    with suppress(BlockingIOError):
+                        sent = self._sock.send(data)
+                        data, until = data[sent:], monotonic() + self._patience
+            except (OSError, ValueError):  # TimeoutError among them
+                self.cut()
+                raise Gone from None
 
     def finish(self) -> None:
         """Tell the client that nothing more will come."""
@@ -86,9 +119,3 @@ class Line:
         self.cut()
         self._ready.close()
         self._sock.close()
-
-
-def _interval(seconds: float) -> bytes | int:
-    if sys.platform == "win32":
-        return int(seconds * 1000)
-    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))

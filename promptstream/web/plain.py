@@ -13,18 +13,24 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from promptstream.errors import ApprovalPending, ConfigError, PromptStreamError, StateError
+from promptstream.errors import ApprovalPending, ConfigError, PromptStreamError, StateError, StoreCorrupt
+from promptstream.values.events import event_json
 from promptstream.web.actions import read_action
+from promptstream.web.failures import Unavailable, event, refused
 from promptstream.web.files import POLICY
 from promptstream.web.gate import Refusal
 from promptstream.web.line import Gone, Late, Line
-from promptstream.web.talk import Talk, event, failure
+from promptstream.web.talk import Talk
 
 if TYPE_CHECKING:
     from promptstream.web.visit import House
 
 log = logging.getLogger("promptstream.web")
 _LINES, _EVENTS = "application/x-ndjson", "text/event-stream"
+FULL = "There are as many clients as this relay may have; try again later."
+_FIRST = 8192
+"""Bytes that a request's first line may have."""
+_FORMATS = ("", "sse", "ndjson")
 _GOODBYE = 2.0
 """Seconds that a client has to hang up once the answer is whole."""
 
@@ -34,7 +40,6 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.0"
-    server_version, sys_version = "promptstream", ""
 
     def __init__(self, line: Line, came: bytes, deadline: float, house: House) -> None:
         self.line, self.house, self.deadline = line, house, deadline
@@ -44,18 +49,24 @@ class Exchange(BaseHTTPRequestHandler):
         self.sends_events = True
         self.answer: _Answer | None = None
 
-    def serve(self) -> None:
-        """Read the request and answer it.
+    def serve(self, *, full: bool = False) -> None:
+        """Read the request and answer it; where it is *full*, only to who asks whether the relay lives.
 
         Raises:
-            Gone, Late: the client left, or did not send it in time.
+            Refusal: it is nothing that could be answered otherwise; Gone: the client left.
         """
-        self.raw_requestline = self.rfile.readline(8192)
+        self.raw_requestline = self.rfile.readline(_FIRST)
+        if not self.raw_requestline.endswith(b"\n"):
+            raise Refusal(414, "The address is too long.")
         if not self.parse_request():
             return
+        if self.request_version < "HTTP/1":
+            raise Refusal(505, "This relay speaks HTTP/1.1.")
         try:
             path = urlsplit(self.path).path
             self.house.gate.check(self.headers)
+            if full and path != "/health":
+                raise Refusal(503, FULL)
             known = _PATHS.get(path)
             if known is None:
                 known = {"GET": "file", "HEAD": "file"}
@@ -64,6 +75,8 @@ class Exchange(BaseHTTPRequestHandler):
             getattr(self, f"_{known[self.command]}")(path)
         except Refusal as error:
             self._say(error.status, event("error", error=error.reason))
+        except Late:
+            self._say(408, event("error", error="The request did not come in time."))
 
     def _file(self, path: str) -> None:
         file = None if self.house.files is None else self.house.files.find(path)
@@ -89,10 +102,12 @@ class Exchange(BaseHTTPRequestHandler):
     def _chat(self, path: str) -> None:
         if not self.house.gate.admits(self.headers):
             raise Refusal(401, "Give the token of this relay: Authorization: Bearer …")
+        if self._format() not in _FORMATS:
+            raise Refusal(400, "format is 'sse' or 'ndjson'.")
         try:
             action = read_action(self._body())
         except ConfigError as error:
-            self._say(400, error.to_event())
+            self._say(400, refused(error))
             return
         self.answer = answer = _Answer(self)
         talk = Talk(self.house.conversations, answer.say, fixed=self.house.fixed, ended=answer.end)
@@ -107,22 +122,26 @@ class Exchange(BaseHTTPRequestHandler):
         try:
             if name == "authenticate":
                 raise ConfigError("authenticate is for WebSockets; give the token by Authorization: Bearer …")
+            if id is None and name != "send_message":
+                raise ConfigError(f"{name} needs 'conversation_id'.")
             if name == "cancel":
+                if not self.house.conversations.known(id):
+                    raise StateError("There is no such conversation.")
                 self.house.conversations.cancel(str(id))
                 self._say(200, event("conversation", conversation_id=id))
                 return
             if name != "resume":
                 if id is not None:
                     talk.go_on(id)
-                elif name != "send_message":
-                    raise ConfigError(f"{name} needs 'conversation_id'.")
                 answer.first = event("conversation", conversation_id=talk.conv.id)
             talk.act(action)
         except Exception as error:
-            if answer.begun or isinstance(error, (Gone, Late)):
+            if isinstance(error, (Gone, Late)):
                 raise
-            self._say(_status(error), failure(error))
-            return
+            if not answer.begun:
+                self._say(_status(error), refused(error, name))
+                return
+            answer.say(event_json(refused(error, name)))
         if not talk.running and not answer.ended:
             answer.end()
         self._wait(talk, answer)
@@ -153,9 +172,12 @@ class Exchange(BaseHTTPRequestHandler):
         except UnicodeDecodeError:
             raise Refusal(400, "The message is not UTF-8.") from None
 
+    def _format(self) -> str:
+        return parse_qs(urlsplit(self.path).query).get("format", [""])[-1]
+
     def wants_lines(self) -> bool:
         """Tell whether lines of JSON are asked for, rather than Server-Sent Events."""
-        asked = parse_qs(urlsplit(self.path).query).get("format", [""])[-1]
+        asked = self._format()
         accept = self.headers.get("Accept", "")
         return asked == "ndjson" or (not asked and _LINES in accept and _EVENTS not in accept)
 
@@ -163,6 +185,8 @@ class Exchange(BaseHTTPRequestHandler):
         headers = {"Cache-Control": "no-store"}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if status == 503:
+            headers["Retry-After"] = "5"
         self._reply(status, json.dumps(told).encode() + b"\n", "application/json", headers)
 
     def _reply(self, status: int, body: bytes, kind: str | None, headers: Mapping[str, str]) -> None:
@@ -199,6 +223,10 @@ class Exchange(BaseHTTPRequestHandler):
         """Refuse what cannot be parsed, as everything is refused here."""
         self.command = self.command or "GET"
         self._say(code, event("error", error=f"The request cannot be read: {HTTPStatus(code).phrase}."))
+
+    def version_string(self) -> str:
+        """Give what ``Server`` says: a name, and nothing of versions."""
+        return "promptstream"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing of what a client says; its requests are counted elsewhere."""
@@ -287,6 +315,10 @@ class _Outgoing(io.RawIOBase):
 
 
 def _status(error: Exception) -> int:
+    if isinstance(error, Unavailable):
+        return 503
+    if isinstance(error, StoreCorrupt):
+        return 500
     if isinstance(error, StateError):
         return 404 if "no such conversation" in str(error) else 409
     if isinstance(error, ApprovalPending):

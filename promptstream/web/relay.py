@@ -9,7 +9,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,10 @@ from promptstream.state.store import open_store
 from promptstream.values.hosts import is_loopback
 from promptstream.web.conversations import Conversations, Opener, Opening
 from promptstream.web.files import Files
-from promptstream.web.gate import Gate
-from promptstream.web.visit import House, Visit
+from promptstream.web.gate import Gate, Refusal
+from promptstream.web.plain import FULL
+from promptstream.web.shelf import Shelf
+from promptstream.web.visit import House, Visit, answer
 from promptstream.web.websocket import PING
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("promptstream.web")
 _RESERVE = 16
-"""Connections beyond the limit that are told so; those beyond these are cut at once."""
+"""Connections beyond the limit that are heard, for who asks whether the relay lives; those beyond these are not."""
+_FULL = answer(Refusal(503, FULL))
 _KEPT, _CHARACTERS = 1000, 64 << 20
 """Conversations, and characters of them, that are kept in memory where no store is given."""
 _LEAVING = 1.0
@@ -119,9 +122,10 @@ class Relay:
         self._owns_store = owned or store is None
         self._opening: Opening | None = None
         try:
+            shelf = Shelf(self._store)
             if opener is None:
-                opener = self._opening = Opening(pack, prompt, self._store, options)
-            known = None if store is None and self._opening is None else self._store
+                opener = self._opening = Opening(pack, prompt, shelf, options)
+            known = None if store is None and self._opening is None else shelf
             name = title or (self._opening.name if self._opening is not None else "promptstream")
             self._house = House(
                 gate=gate,
@@ -172,6 +176,8 @@ class Relay:
                 return self
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
             try:
+                if self._host:  # create_server() passes its error on as one of another kind
+                    socket.getaddrinfo(self._host, self._port)
                 self._listener = socket.create_server(
                     (self._host, self._port), family=family, backlog=512, reuse_port=self._share
                 )
@@ -193,18 +199,29 @@ class Relay:
         self._stopped.wait()
 
     def close(self) -> None:
-        """Stop listening, end all streams, say farewell to the clients, wait a moment for the threads. Idempotent."""
+        """Stop listening, end all streams, say farewell to the clients, wait a moment for the threads. Idempotent.
+
+        A tool, or other code in a turn, may call it too: its own turn then ends when it returns.
+        """
         with self._lock:
             if self._stopped.is_set():
                 return
             self._stopped.set()
-        if self._acceptor is not None:
-            with suppress(OSError):
-                self._waking.send(b"x")
-            self._acceptor.join()
+        with ExitStack() as rest:  # done whatever fails before
+            if self._owns_store:
+                rest.callback(self._store.close)
+            if self._opening is not None:
+                rest.callback(self._opening.close)
+            rest.callback(self._part)
+            if self._acceptor is not None:
+                with suppress(OSError):
+                    self._waking.send(b"x")
+                self._acceptor.join()
+
+    def _part(self) -> None:
         visits, talks, until = self._now(), list(self._house.talks), monotonic() + _LEAVING
         for talk in talks:
-            talk.cancel()
+            talk.cancel("the relay is closing")
         for talk in talks:
             talk.wait(until - monotonic())  # for what the turn has to say of its end
         for visit in visits:
@@ -213,12 +230,9 @@ class Relay:
         for visit in self._now():
             visit.cut()
         _join(self._now(), _LEAVING)
-        if self._visits:
-            log.warning("%d connections have not ended: something in their turns cannot be stopped.", len(self._visits))
-        if self._opening is not None:
-            self._opening.close()
-        if self._owns_store:
-            self._store.close()
+        if left := len(self._visits):
+            told = "1 connection has not ended" if left == 1 else f"{left} connections have not ended"
+            log.warning("%s: something in a turn cannot be stopped.", told)
 
     def __enter__(self) -> Relay:
         return self.start()
@@ -265,7 +279,7 @@ class Relay:
                 raise RuntimeError
             thread.start()
         except RuntimeError:  # the system has no thread left, or we have no room
-            sock.close()
+            _turn_away(sock)
             with self._lock:
                 self._visits.discard(visit)
 
@@ -275,6 +289,16 @@ class Relay:
         finally:
             with self._lock:
                 self._visits.discard(visit)
+
+
+def _turn_away(sock: socket.socket) -> None:
+    """Say that it is full, as far as that can be done without waiting."""
+    with sock, suppress(OSError):
+        sock.setblocking(False)
+        with suppress(BlockingIOError):
+            sock.recv(65536)  # what is left unread would have the system take the answer back
+        sock.send(_FULL)
+        sock.shutdown(socket.SHUT_WR)
 
 
 def _join(visits: Iterable[Visit], seconds: float) -> None:
@@ -305,4 +329,6 @@ def _check_numbers(port: Any, message: Any, connections: Any, *seconds: Any) -> 
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "there is no such host; give a name or an address of this machine."
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

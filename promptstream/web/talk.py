@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from promptstream.conversation import Conversation
-from promptstream.errors import ConfigError, ConversationBusy, PromptStreamError, StreamError
+from promptstream.errors import ConfigError, ConversationBusy, PromptStreamError
 from promptstream.stream import Stream
 from promptstream.values.chunk import ChunkType
 from promptstream.values.events import event_json
 from promptstream.values.message import Message, ToolCall, ToolResult
 from promptstream.web.actions import read_action
 from promptstream.web.conversations import Conversations
+from promptstream.web.failures import Unavailable, event, failed, failed_chunk, refused
 from promptstream.web.line import Gone
 
 log = logging.getLogger("promptstream.web")
@@ -80,10 +80,15 @@ class Talk:
 
     def hear(self, text: str) -> None:
         """Do what *text* asks for, and say it where that cannot be done."""
+        name = None
         try:
-            self.act(read_action(text))
+            action = read_action(text)
+            name = action["action"]
+            self.act(action)
+        except Gone:
+            raise
         except Exception as error:
-            self._say(event_json(failure(error)))
+            self._say(event_json(refused(error, name)))
 
     def go_on(self, id: object) -> None:
         """Take the conversation that is kept under *id*.
@@ -96,14 +101,14 @@ class Talk:
             self._conv.close()
         self._hold(kept)
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "the client asked for it") -> None:
         """Stop the turn, if one runs. Any thread may call it."""
         if self._conv is not None:
-            self._conv.cancel("the client asked for it")
+            self._conv.cancel(reason)
 
     def wait(self, seconds: float) -> None:
-        """Wait that long for the turn to end, if one runs."""
-        if (thread := self._thread) is not None:
+        """Wait that long for the turn to end, if one runs in another thread."""
+        if (thread := self._thread) is not None and thread is not threading.current_thread():
             thread.join(max(0.0, seconds))
 
     def leave(self) -> None:
@@ -185,7 +190,7 @@ class Talk:
         except RuntimeError:
             self._turning = False
             stream.close()
-            raise StreamError("The relay's system has no thread left for a turn; try again later.") from None
+            raise Unavailable("The relay's system has no thread left for a turn; try again later.") from None
         self._thread = thread
 
     def _run(self, stream: Stream, before: threading.Thread | None) -> None:
@@ -201,7 +206,7 @@ class Talk:
                     kind = chunk.type
                     if kind in _LAST:
                         waiting, over = self._over(), True
-                    batch.add(event_json(chunk), kind is _TEXT)
+                    batch.add(event_json(chunk if kind is _TEXT else failed_chunk(chunk)), kind is _TEXT)
             finally:
                 stream.close()
                 if not over:
@@ -210,7 +215,7 @@ class Talk:
             return
         except Exception as error:
             waiting = ()
-            self._try_say(event_json(failure(error)))
+            self._try_say(event_json(failed(error)))
         self._ask(waiting, quietly=True)
         self._ended()
 
@@ -224,10 +229,10 @@ class Talk:
             self._conversations.release(conv.id, self)
 
     def _ask(self, calls: Iterable[ToolCall], *, quietly: bool = False) -> None:
-        own = self.conv.client_side
+        runnable = self.conv.runnable
         for call in calls:
             told = {"id": call.id, "name": call.name, "arguments": call.arguments, "raw_arguments": call.raw_arguments}
-            decision = "result" if call.id in own else "approve"
+            decision = "approve" if call.id in runnable else "result"
             text = event_json(event("approval", tool_call=told, decision=decision))
             self._try_say(text) if quietly else self._say(text)
 
@@ -286,21 +291,6 @@ class _Taken:
     def __exit__(self, *_: object) -> None:
         if self._talk._thread is self._before:
             self._conversations.release(self._id, self._talk)
-
-
-def event(kind: str, **more: Any) -> dict[str, Any]:
-    """Give an event of the relay's own, with the five keys that every event has."""
-    return {"type": kind, "content": "", "tool_call": None, "error": None, "final": None, **more}
-
-
-def failure(error: Exception) -> dict[str, Any]:
-    """Give the error event for *error*; what is nobody's but ours is logged, without what it says."""
-    if isinstance(error, PromptStreamError):
-        return error.to_event()
-    if isinstance(error, (TypeError, ValueError)):
-        return event("error", error=str(error))
-    log.error("%s in a conversation\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-    return event("error", error="Something went wrong in the relay; its log says where.")
 
 
 def _told(messages: Iterable[Message]) -> list[dict[str, Any]]:

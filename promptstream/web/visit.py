@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from http.client import HTTPException, parse_headers
 from io import BytesIO
 from time import monotonic
@@ -19,16 +20,20 @@ from promptstream.errors import ConfigError
 from promptstream.values.events import event_json
 from promptstream.web.actions import read_action
 from promptstream.web.conversations import Conversations
+from promptstream.web.failures import event, refused
 from promptstream.web.files import Files
 from promptstream.web.gate import Gate, Refusal
-from promptstream.web.line import Gone, Late, Line
+from promptstream.web.line import Gone, Late, Lengthy, Line
 from promptstream.web.plain import Exchange
-from promptstream.web.talk import Talk, event
-from promptstream.web.websocket import GOING_AWAY, VIOLATION, WebSocket
+from promptstream.web.talk import Talk
+from promptstream.web.websocket import GOING_AWAY, INTERNAL, VIOLATION, WebSocket
 
 log = logging.getLogger("promptstream.web")
-_HEAD = 16 << 10
-"""Bytes that a request's headers may have."""
+_MORE = {401: "WWW-Authenticate: Bearer\r\n", 503: "Retry-After: 5\r\n"}
+_UNREAD = 16
+"""Reads of what a client that was refused still sends, so that it gets to read why."""
+_HEAD, _FIRST = 16 << 10, 8 << 10
+"""Bytes that a request's headers may have, and its first line."""
 
 
 @attrs.frozen(eq=False)
@@ -70,7 +75,10 @@ class Visit:
         line = self._line = Line(self._sock, self._house.send_timeout)
         try:
             with suppress(Gone, Late):
-                self._serve(line)
+                try:
+                    self._serve(line)
+                except Refusal as refusal:
+                    refuse(line, refusal)
         except Exception as error:
             frames = "".join(traceback.format_tb(error.__traceback__))
             log.error("%s while a connection was served\n%s", type(error).__name__, frames)
@@ -92,18 +100,20 @@ class Visit:
 
     def _serve(self, line: Line) -> None:
         deadline = monotonic() + self._house.handshake
-        came = line.read_until(b"\r\n\r\n", _HEAD, deadline)
-        if self._full:
-            line.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            line.finish()
-            line.read(4096, 1.0)
-            return
-        if _asks_for_websocket(came):
+        try:
+            came = line.read_until(b"\r\n\r\n", _HEAD, deadline)
+        except Late:
+            raise Refusal(408, "The request did not come in time.") from None
+        except Lengthy as error:
+            if b"\n" not in error.came[:_FIRST]:
+                raise Refusal(414, "The address is too long.") from None
+            raise Refusal(431, f"The headers are larger than {_HEAD:,} bytes.") from None
+        if not came.split(b"\r\n", 1)[0].strip():
+            raise Refusal(400, "The request cannot be read: it has no first line.")
+        if _asks_for_websocket(came) and not self._full:
             self._converse(line, came, deadline)
         else:
-            Exchange(line, came, deadline, self._house).serve()
+            Exchange(line, came, deadline, self._house).serve(full=self._full)
 
     def _converse(self, line: Line, came: bytes, deadline: float) -> None:
         house = self._house
@@ -116,11 +126,7 @@ class Visit:
                 raise Refusal(404, "WebSockets go to /chat.")
             known = house.gate.admits(headers)
         except HTTPException:
-            _refuse(line, Refusal(431, "There are too many headers."))
-            return
-        except Refusal as refusal:
-            _refuse(line, refusal)
-            return
+            raise Refusal(431, "There are too many headers.") from None
         websocket = self._websocket = WebSocket(line, max_message=house.max_message, ping=house.ping)
         if not websocket.open(came):
             line.read(4096, 1.0)
@@ -129,12 +135,24 @@ class Visit:
         try:
             if known or self._authenticated(websocket, deadline):
                 with house.having(talk):
-                    talk.greet()
-                    while (text := websocket.receive()) is not None:
-                        talk.hear(text)
+                    if self._greeted(websocket, talk):
+                        while (text := websocket.receive()) is not None:
+                            talk.hear(text)
         finally:
             line.cut()  # a turn that waits for this client waits no longer
             talk.leave()
+
+    def _greeted(self, websocket: WebSocket, talk: Talk) -> bool:
+        """Tell whether there is a conversation; says farewell where none can be had."""
+        try:
+            talk.greet()
+        except Gone:
+            raise
+        except Exception as error:
+            websocket.send(event_json(refused(error, "connect")))
+            _part(websocket, INTERNAL, "no conversation")
+            return False
+        return True
 
     def _authenticated(self, websocket: WebSocket, deadline: float) -> bool:
         """Tell whether the first message holds the token; says farewell where it does not."""
@@ -151,10 +169,14 @@ class Visit:
         if action.get("action") == "authenticate" and self._house.gate.knows(action["token"]):
             return True
         websocket.send(event_json(event("error", error="This relay wants its token first: authenticate.")))
-        websocket.close(VIOLATION, "no token")
-        while websocket.receive() is not None:
-            pass  # until its farewell
+        _part(websocket, VIOLATION, "no token")
         return False
+
+
+def _part(websocket: WebSocket, code: int, reason: str) -> None:
+    websocket.close(code, reason)
+    while websocket.receive() is not None:
+        pass  # until its farewell
 
 
 def _asks_for_websocket(head: bytes) -> bool:
@@ -162,14 +184,22 @@ def _asks_for_websocket(head: bytes) -> bool:
     return head.startswith(b"GET ") and any(each.startswith(b"upgrade:") and b"websocket" in each for each in lines[1:])
 
 
-def _refuse(line: Line, refusal: Refusal) -> None:
+def refuse(line: Line, refusal: Refusal) -> None:
+    """Answer a request that is not read any further, and hang up in a way that lets the answer arrive."""
+    line.write(answer(refusal))
+    line.finish()
+    until = monotonic() + 1.0
+    for _ in range(_UNREAD):
+        if not line.read(65536, until - monotonic()):
+            return
+
+
+def answer(refusal: Refusal) -> bytes:
+    """Give the whole answer that *refusal* is."""
     body = event_json(event("error", error=refusal.reason)).encode() + b"\n"
     head = (
-        f"HTTP/1.1 {refusal.status} Refused\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        "Connection: close\r\n"
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\nServer: promptstream\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
+        f"Connection: close\r\n{_MORE.get(refusal.status, '')}\r\n"
     )
-    if refusal.status == 401:
-        head += "WWW-Authenticate: Bearer\r\n"
-    line.write(head.encode() + b"\r\n" + body)
-    line.finish()
-    line.read(4096, 1.0)
+    return head.encode() + body

@@ -20,7 +20,7 @@ PING = 20.0
 """Seconds of silence after which a client is asked whether it is there, and then the same until it is given up."""
 FAREWELL = 1.0
 """Seconds that a client has to answer a farewell."""
-GOING_AWAY, UNREADABLE, INVALID, VIOLATION = 1001, 1003, 1007, 1008
+GOING_AWAY, UNREADABLE, INVALID, VIOLATION, INTERNAL = 1001, 1003, 1007, 1008, 1011
 _OWED = 64 << 10
 """Bytes of pongs and the like that may wait for a client that does not read, before it is not read either."""
 _MUTE = logging.Logger("promptstream.web", logging.CRITICAL + 1)
