@@ -24,7 +24,6 @@ from recordings import (
 from promptstream.errors import ProviderError, Truncated
 from promptstream.values.chunk import ChunkType
 
-
 pytestmark = pytest.mark.usefixtures("no_price_list")  # what was observed is what the wire says
 
 
