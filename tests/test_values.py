@@ -476,6 +476,16 @@ EVENTS = [
         {**NOTHING, "type": "tool_result", "content": "sunny", "tool_call": {"id": "c1", "name": "weather"}},
     ),
     (
+        Chunk(ChunkType.TOOL_RESULT, tool_result=ToolResult("c1", "weather", "no network", error=True)),
+        {
+            **NOTHING,
+            "type": "tool_result",
+            "content": "no network",
+            "tool_call": {"id": "c1", "name": "weather"},
+            "error": "no network",
+        },
+    ),
+    (
         Chunk(ChunkType.ERROR, error=Truncated("It was cut."), response=Response(text="H")),
         {**NOTHING, "type": "error", "error": "It was cut."},
     ),

@@ -86,7 +86,7 @@ TALKS = {
     ),
     "an answer that is cut": (
         [["Half ", Truncated("It was cut.")]],
-        '{"message":"Half ","tool":null,"content":null,"error":"It was cut."}\n',
+        '{"message":"Half ","tool":null,"content":null,"error":"The answer broke off; try again."}\n',
     ),
 }
 

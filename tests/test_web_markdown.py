@@ -123,15 +123,76 @@ def test_each_construct_is_shown_as_commonmark_and_github_have_it(page):
 
 
 def test_links_lead_where_they_say_and_take_nothing_along(page):
-    """Only http, https and mailto; a text that names another host has the true one beside it."""
-    made = page.evaluate(SHOWN, "[a](https://e.com/x 't') <me@e.com> [https://bank.com/](https://evil.com/)")
+    """Only http, https and mailto; beside a text that is no host stands the one it leads to."""
+    made = page.evaluate(SHOWN, "[a](https://e.com/x 't') <me@e.com> https://e.com/y")
     attributes = 'rel="noopener noreferrer" target="_blank" title='
     assert made == (
-        f'<p><a href="https://e.com/x" {attributes}"https://e.com/x">a</a> '
+        f'<p><a href="https://e.com/x" {attributes}"https://e.com/x">a</a><span class="leads"> (e.com)</span> '
         f'<a href="mailto:me@e.com" {attributes}"mailto:me@e.com">me@e.com</a> '
-        f'<a href="https://evil.com/" {attributes}"https://evil.com/">https://bank.com/</a>'
-        '<span class="leads"> (evil.com)</span></p>'
+        f'<a href="https://e.com/y" {attributes}"https://e.com/y">https://e.com/y</a></p>'
     )
+
+
+PLAIN = [
+    "[evil.example](https://evil.example/x)",
+    "[Docs (evil.example)](https://evil.example/)",
+    "[https://evil.example](https://evil.example/)",
+    "[https://evil.example/a?b](https://evil.example/a?b)",
+    "https://evil.example/bank.com/login",
+    "[localhost:8000](http://localhost:8000/)",
+    "[a@evil.example](mailto:a@evil.example?subject=x)",
+]
+TOLD = {
+    "evil.example": [
+        "[here](https://evil.example/)",
+        "[bank.com](https://evil.example/)",
+        "[bank.com/login](https://evil.example/)",
+        "[BANK.COM](https://evil.example/)",
+        "[//bank.com](https://evil.example/)",
+        "[Log in at bank.com now](https://evil.example/)",
+        "[bank.com evil.example](https://evil.example/)",
+        "[bank。com evil.example](https://evil.example/)",
+        "[bank\u2024com](https://evil.example/)",
+        "[ba\u200bnk.com](https://evil.example/)",
+        "[evil.\u200bexample](https://evil.example/)",
+        "[\u202emoc.knab](https://evil.example/)",
+        "[notevil.example](https://evil.example/)",
+        "[evil.example.bank.com](https://evil.example/)",
+        "[EVIL.EXAMPLE](https://evil.example/)",
+        "[https://bank.com/?evil.example](https://evil.example/)",
+        "[https://bank.com or evil.example](https://evil.example/)",
+        "[**bank.com**](https://evil.example/)",
+        "[`bank.com`](https://evil.example/)",
+        "[b&#97;nk.com](https://evil.example/)",
+        "[192.168.0.1](https://evil.example/)",
+        "[localhost:8000](https://evil.example/)",
+        "[bank.com](https:evil.example)",
+        "![bank.com](https://evil.example/)",
+        "[https://evil.example/\u202egpj.exe](https://evil.example/\u202egpj.exe)",
+    ],
+    "bank.com:8080": ["[bank.com](https://bank.com:8080/)", "[https://bank.com](https://bank.com:8080)"],
+    "bank.com.evil.example": ["[bank.com](https://bank.com.evil.example/)"],
+    "xn--bnk-6cd.com": ["https://b\u0430nk.com/", "[bank.com](https://b\u0430nk.com/)"],
+    "127.0.0.1:8100": ["[x](http://127.0.0.1:8100/health)"],
+    "a@evil.example": ["[a@bank.com](mailto:a@evil.example)", "[bank.com](mailto:a@evil.example)"],
+}
+
+
+def test_where_a_link_leads_is_told_unless_its_text_is_just_that(page):
+    """However the text is written: the host, with its port, or the address stands after it."""
+    texts = PLAIN + [text for each in TOLD.values() for text in each]
+    made = page.evaluate(
+        """(texts) => texts.map((text) => {
+          const root = document.createElement("div");
+          md.markdown(root, text);
+          return [...root.querySelectorAll("a + .leads")].map((node) => node.textContent);
+        })""",
+        texts,
+    )
+    assert dict(zip(texts, made, strict=True)) == {
+        **{text: [] for text in PLAIN},
+        **{text: [f" ({host})"] for host, each in TOLD.items() for text in each},
+    }
 
 
 def test_a_code_block_has_its_text_its_language_and_a_button_to_copy_it(page):

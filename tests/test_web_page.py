@@ -10,7 +10,7 @@ from typing import Any
 import page_demo
 import pytest
 from browser import launched, opened
-from chatting import call, refunds, say, texts, visiting
+from chatting import call, refunds, say, texts, visiting, waiting_tool
 
 import promptstream
 from promptstream.errors import RateLimited
@@ -89,10 +89,10 @@ def test_stop_ends_the_answer_and_keeps_what_came(how, visit, expect):
 
 
 def test_an_error_is_a_banner_with_a_way_to_try_again(visit, expect):
-    """What the provider said is shown as it is; the question is asked once more, not twice."""
-    page = visit([[RateLimited("Slow <b>down</b>.")], "Here you are."])
+    """The question is asked once more, not twice."""
+    page = visit([[RateLimited("Slow down.")], "Here you are."])
     say(page, "Hello")
-    banner = page.get_by_role("alert").filter(has_text="Slow <b>down</b>.")
+    banner = page.get_by_role("alert").filter(has_text="The model has been asked too much; try again in a moment.")
     expect(banner).to_be_visible()
     banner.get_by_role("button", name="Try again").click()
     expect(page.locator(".answer")).to_contain_text("Here you are.")
@@ -105,6 +105,51 @@ def test_an_answer_cut_at_the_limit_says_so(visit, expect):
     page = visit([["Once upon", Finish(reason="length", usage_seen=Usage(input=3, output=2))]])
     say(page, "A story")
     expect(page.locator(".note")).to_have_text("The answer was cut at the token limit.")
+
+
+def test_a_tool_that_failed_says_so_as_it_comes_and_after_a_reload(visit, expect):
+    """One that raises, one that there is not, and one that works."""
+
+    @promptstream.tool
+    def fail() -> str:
+        """Fail."""
+        raise RuntimeError("no money")
+
+    @promptstream.tool
+    def work() -> str:
+        """Work."""
+        return "worked"
+
+    calls = [call("fail"), call("nowhere", id="c2"), call("work", id="c3")]
+    page = visit([calls, "Well."], tools=[fail, work])
+    say(page, "Go")
+    expect(page.locator(".figures")).to_be_visible()
+    seen = [("fail failed", "failed"), ("nowhere failed", "failed"), ("work done", "done")]
+    for _ in range(2):
+        marks = [tool.get_attribute("data-mark") for tool in page.locator(".tool").all()]
+        assert list(zip(texts(page, ".tool summary"), marks, strict=True)) == seen
+        page.reload()
+        expect(page.locator(".answer")).to_contain_text("Well.")
+
+
+def test_a_stop_tells_what_it_waits_for_and_a_refused_action_ends_no_answer(visit, expect):
+    """A tool that runs is not stopped by anything, and what else is refused meanwhile is a notice."""
+    wait, reached, go = waiting_tool()
+    page = visit([["Look. ", call("wait")], "Well."], tools=[wait])
+    sockets: list[Any] = []
+    page.route_web_socket("**/chat", lambda socket: (socket.connect_to_server(), sockets.append(socket)))
+    page.reload()
+    say(page, "Go")
+    expect(page.locator(".tool .state")).to_have_text("runs")
+    assert reached.wait(5)
+    sockets[-1].send(json.dumps({"type": "error", "action": "approve", "error": "There is no such call."}))
+    expect(page.get_by_role("alert")).to_have_text("There is no such call.")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".busy")).to_have_text("Stops when wait has ended.")
+    go.set()
+    expect(page.locator(".note")).to_have_text("You stopped this answer.")
+    assert page.locator(".problem, .busy").count() == 0
 
 
 # Decisions
@@ -145,6 +190,9 @@ def test_arguments_can_be_changed_and_are_judged_before_and_by_the_server(visit,
     card.get_by_role("button", name="Approve").click()
     expect(page.locator(".answer")).to_contain_text("Done.")
     assert ran == [{"order": 8, "note": "half"}]
+    expect(page.locator(".figures dd").first).to_have_text(
+        re.compile(r"^[\d.]+ m?s$")
+    )  # of the text after the approval
 
 
 def test_a_rejection_reaches_the_model_with_its_reason(visit, expect):
@@ -252,19 +300,64 @@ def test_a_conversation_that_the_server_lost_is_said_to_be_lost(browser, expect)
             expect(page.locator(".answer").nth(1)).to_contain_text("Who are you?")
 
 
-def test_a_new_conversation_begins_empty_and_a_reload_keeps_it(visit, expect):
-    """The old one is left; reloading the page shows the present one."""
-    page = visit(["One", "Two"])
-    say(page, "First")
-    expect(page.locator(".figures")).to_be_visible()
-    page.get_by_role("button", name="New conversation").click()
-    expect(page.locator("#empty")).to_be_visible()
-    say(page, "Second")
-    expect(page.locator(".figures")).to_be_visible()
+def test_what_was_seen_and_the_server_lost_stays_and_can_be_asked_again(browser, expect):
+    """A server that was killed in mid-answer comes back without the last question: both stay, marked."""
+    from promptstream.web import Relay
+
+    store, killed = MemoryStore(), MemoryStore()
+    first = Scripted(["One.", ["Half an ans", 60.0]])
+    with Relay(provider=first, port=0, store=killed) as relay, opened(browser, relay.url) as page:
+        say(page, "First")
+        expect(page.locator(".figures")).to_be_visible()
+        id = page.evaluate("sessionStorage.getItem('promptstream.conversation')")
+        kept = killed.load(id)
+        assert kept is not None
+        store.save(id, revision=0, kept=0, added=kept.messages, state=kept.state)
+        say(page, "Second")
+        expect(page.locator(".answer").nth(1)).to_contain_text("Half an ans")
+        relay.close()
+        expect(page.get_by_role("button", name="Try now")).to_be_visible()
+        with Relay(provider=Scripted(["Whole."]), port=relay.port, store=store):
+            page.get_by_role("button", name="Try now").click()
+            lost = page.locator(".answer").nth(1)
+            expect(lost).to_contain_text("The server does not have this any more")
+            expect(lost).to_contain_text("Half an ans")
+            assert texts(page, ".question") == ["First", "Second"]
+            lost.get_by_role("button", name="Ask again").click()
+            expect(page.locator(".answer").nth(2)).to_contain_text("Whole.")
+            assert texts(page, ".question") == ["First", "Second", "Second"]
+            assert page.get_by_role("button", name="Ask again").count() == 0
+
+
+def test_what_runs_elsewhere_is_shown_to_run_and_then_what_came_of_it(visit, expect):
+    """One tab decides; the other's word comes too late; a reload in the middle finds the tool at work."""
+    wait, reached, go = waiting_tool()
+    tool = promptstream.tool(approval=True)(wait.function)
+    page = visit([["Let me see. ", call("wait")], "Well."], tools=[tool])
+    say(page, "Go")
+    expect(page.locator(".decision")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(page.url)
+    kept = page.evaluate("sessionStorage.getItem('promptstream.conversation')")
+    other.evaluate("(id) => sessionStorage.setItem('promptstream.conversation', id)", kept)
+    other.reload()
+    other.locator(".decision input").fill("why not")
+    page.get_by_role("button", name="Approve").click()
+    assert reached.wait(5)
+    other.get_by_role("button", name="Reject").click()
     page.reload()
-    expect(page.locator(".answer")).to_contain_text("Two")
-    assert texts(page, ".question") == ["Second"]
-    assert [message.text for message in page.provider.requests[1].messages] == ["Second"]
+    for tab in (page, other):
+        expect(tab.locator(".tool .state")).to_have_text("still runs")
+        expect(tab.locator("#message")).to_have_attribute("placeholder", "Wait for the answer")
+        assert tab.locator(".problem").count() == 0
+    go.set()
+    for tab in (page, other):
+        expect(tab.locator(".answer")).to_contain_text("Well.")
+        expect(tab.locator(".tool .state")).to_have_text("done")
+        expect(tab.locator(".busy")).to_have_count(0)
+        expect(tab.locator("#message")).to_have_attribute("placeholder", "Message")
+    assert len(page.provider.requests) == 2
+    other.close()
 
 
 def test_a_token_comes_from_the_fragment_or_is_asked_for_and_is_in_no_address(visit, expect):
@@ -283,6 +376,12 @@ def test_a_token_comes_from_the_fragment_or_is_asked_for_and_is_in_no_address(vi
     field.fill("open-sesame")
     page.get_by_role("button", name="Connect").click()
     expect(page.locator("#state-text")).to_have_text("Connected")
+    page.evaluate("sessionStorage.clear()")
+    page.reload()
+    expect(field).to_be_visible()
+    page.evaluate("location.hash = 'token=open-sesame'")  # as one who pastes the address into the open tab
+    expect(page.locator("#state-text")).to_have_text("Connected")
+    assert "open-sesame" not in page.url
     say(page, "Hello")
     expect(page.locator(".answer")).to_contain_text("Hi")
     assert requests

@@ -147,15 +147,29 @@ def test_all_text_has_the_contrast_that_wcag_aa_wants(theme):
 def test_the_theme_follows_the_system_until_it_is_chosen(visit, expect):
     """The choice outlives a reload."""
     page = visit(["Hi"])
-    back = "getComputedStyle(document.body).backgroundColor"
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate(back) == "rgb(21, 23, 28)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(21, 23, 28)")
     page.emulate_media(color_scheme="light")
-    assert page.evaluate(back) == "rgb(255, 255, 255)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     page.get_by_role("button", name="Use the dark theme").click()
     page.reload()
-    assert page.evaluate(back) == "rgb(21, 23, 28)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(21, 23, 28)")
     expect(page.get_by_role("button", name="Use the light theme")).to_be_visible()
+
+
+def test_a_new_conversation_begins_empty_and_a_reload_keeps_it(visit, expect):
+    """The old one is left; reloading the page shows the present one."""
+    page = visit(["One", "Two"])
+    say(page, "First")
+    expect(page.locator(".figures")).to_be_visible()
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator("#empty")).to_be_visible()
+    say(page, "Second")
+    expect(page.locator(".figures")).to_be_visible()
+    page.reload()
+    expect(page.locator(".answer")).to_contain_text("Two")
+    assert texts(page, ".question") == ["Second"]
+    assert [message.text for message in page.provider.requests[1].messages] == ["Second"]
 
 
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(visit, expect):

@@ -99,17 +99,20 @@ class Chunk:
 
         ``type`` is content, reasoning, tool_call_delta, tool_call, tool_result, error or done;
         ``content`` a string; ``tool_call`` a dict or None; ``error`` a string or None; ``final`` the
-        answer's figures on done, else None.
+        answer's figures on done, else None. Of a tool_result, ``error`` is the result's text, as ``content``
+        is, where the call failed, was rejected or named no tool; the turn goes on after it.
         """
         call, content = _event_call(self.tool_call), self.text or self.reasoning
-        if self.tool_result is not None:
-            content = self.tool_result.content
-            call = {"id": self.tool_result.call_id, "name": self.tool_result.name}
+        error = None if self.error is None else str(self.error)
+        if (result := self.tool_result) is not None:
+            content, call = result.content, {"id": result.call_id, "name": result.name}
+            if result.error:
+                error = result.content
         return {
             "type": EVENT_NAMES[ChunkType(self.type)],
             "content": content,
             "tool_call": call,
-            "error": None if self.error is None else str(self.error),
+            "error": error,
             "final": _final(self.response) if self.done and self.response else None,
         }
 

@@ -22,17 +22,19 @@ export class Answer {
   #foot = element("div", { class: "foot" });
   #writing = null; // {kind, markdown, …} of what is being written
   #calls = new Map();
+  #replaced = 0; // calls with results whose ids came again
   #texts = [];
   #totals = null;
   #since = null; // when the turn was begun, where that was here
-  #first = null; // ms
+  #first = null; // ms, without the time that a person took to decide
+  #end = null; // the note that says why it ended, until it goes on
   #told;
   #busy;
 
   constructor(told) {
     this.#told = told; // called with each finished block of text
     const dots = element("span", { class: "dots", "aria-hidden": "true" });
-    this.#busy = element("p", { class: "busy" }, dots, "Waiting for the answer");
+    this.#busy = element("p", { class: "busy" }, dots, "");
     this.node.append(this.#parts, this.#foot);
   }
 
@@ -41,9 +43,15 @@ export class Answer {
     return this.#texts.join("");
   }
 
-  /** Whether tools have run for it. */
-  get ran() {
-    return [...this.#calls.values()].some((made) => made.over);
+  /** How many calls have their results. */
+  get results() {
+    return [...this.#calls.values()].filter((made) => made.over).length + this.#replaced;
+  }
+
+  /** What is filled in about calls, by their ids, also of those decided that nothing was heard of. */
+  get drafts() {
+    const cards = [...this.#calls.values()].filter((made) => made.card && !made.over);
+    return new Map(cards.map(({ id, card }) => [id, card.draft()]));
   }
 
   /** Show that something is awaited. */
@@ -51,12 +59,58 @@ export class Answer {
     this.#since = performance.now();
     this.node.setAttribute("aria-busy", "true");
     this.#foot.replaceChildren();
+    this.#wait("Waiting for the answer");
+  }
+
+  /** Show that it goes on where this page cannot see it. */
+  still() {
+    for (const made of this.#open) {
+      made.state.textContent = "still runs";
+      this.#mark(made, "runs");
+    }
+    this.#wait("Still being worked on. What comes of it is shown here when that is over.");
+  }
+
+  #wait(text) {
+    this.#busy.lastChild.replaceWith(text);
     this.#parts.append(this.#busy);
+  }
+
+  /** Calls that neither have a result nor wait for a decision. */
+  get #open() {
+    return [...this.#calls.values()].filter((made) => !made.over && !this.waiting.has(made.id));
+  }
+
+  /** Take over the figures of what stood here before, and said the same. */
+  inherit(other) {
+    if (!other.#totals || other.text !== this.text) return;
+    this.#totals = other.#totals;
+    this.#first = other.#first;
+    this.#sum();
+  }
+
+  #sum() {
+    this.#foot.replaceChildren(this.#totals.node);
+    if (this.text) this.#foot.append(copyButton(() => this.text, "Copy the answer"));
+  }
+
+  /** Let nothing more come: the server does not have this. `again` asks anew, and tells whether it could. */
+  lose(text = "", again = null) {
+    for (const id of this.waiting) {
+      const { card, node } = this.#calls.get(id);
+      card.replaceWith(node);
+    }
+    this.waiting.clear();
+    this.settle();
+    const note = text && this.note(text);
+    if (!again) return;
+    const button = element("button", { type: "button", on: { click: () => again() && button.remove() } }, "Ask again");
+    note.append(" ", button);
   }
 
   content(text) {
     if (!text) return;
-    if (this.#since !== null && !this.#totals) this.#first ??= performance.now() - this.#since;
+    if (this.#since !== null) this.#first ??= (this.#totals?.total ?? 0) + performance.now() - this.#since;
     this.#write("content").markdown.append(text);
     this.#texts.push(text);
   }
@@ -73,8 +127,7 @@ export class Answer {
 
   #write(kind) {
     if (this.#writing?.kind === kind) return this.#writing;
-    this.#close();
-    this.#busy.remove();
+    this.#begin();
     const body = element("div", { class: "text" });
     const part = { kind, body };
     if (kind === "reasoning") this.#think(part);
@@ -92,6 +145,12 @@ export class Answer {
     this.#parts.append(element("details", { class: "thoughts" }, element("summary", {}, label), part.body));
   }
 
+  #begin() {
+    this.#close();
+    this.#busy.remove();
+    this.#end?.remove();
+  }
+
   #close() {
     this.#writing?.markdown.render(false);
     this.#writing?.closed?.();
@@ -103,9 +162,9 @@ export class Answer {
   #call(call) {
     const id = call.id || `${this.#calls.size}`;
     const known = this.#calls.get(id);
-    if (known && !known.over) return known; // some models count their calls from 0 in each round
-    this.#close();
-    this.#busy.remove();
+    if (known && !known.over) return known;
+    if (known) this.#replaced += 1; // some models count their calls from 0 in each round
+    this.#begin();
     const name = element("code", { dir: "ltr" }, shown(call.name || "tool"));
     const state = element("span", { class: "state" }, "is being called");
     const sent = element("pre", { tabindex: "0", role: "region", "aria-label": "Arguments" });
@@ -174,15 +233,6 @@ export class Answer {
     return made.card;
   }
 
-  /** Ask again about a call, with what was filled in, as the decision was refused. */
-  unask(id, problem) {
-    const made = this.#calls.get(id);
-    this.settle();
-    this.waiting.add(id);
-    made.node.replaceWith(made.card);
-    made.card.refuse(problem);
-  }
-
   // Endings
 
   /** Take the figures of a turn that ended whole. */
@@ -192,8 +242,7 @@ export class Answer {
     const took = this.#since === null ? final?.latency_ms : performance.now() - this.#since;
     this.#since = null;
     this.#totals = figures(this.#totals, final, this.#first, took);
-    this.#foot.replaceChildren(this.#totals.node);
-    if (this.text) this.#foot.append(copyButton(() => this.text, "Copy the answer"));
+    this.#sum();
     if (ENDINGS[final?.finish_reason]) this.note(ENDINGS[final.finish_reason]);
     if (final && final.finish_reason == null) this.note("The provider gave no reason for the end.");
     if (!this.#parts.children.length) this.note("The answer is empty.");
@@ -201,7 +250,16 @@ export class Answer {
 
   /** Say how the answer ended, where it is not whole. */
   ended(reason) {
-    if (ENDINGS[reason]) this.note(ENDINGS[reason]);
+    if (ENDINGS[reason]) this.#end = this.note(ENDINGS[reason]);
+  }
+
+  /** Show that it is being stopped; gives what is said of tools that run, for nothing stops those. */
+  stopping() {
+    const names = this.#open.filter(({ whole, decided }) => whole && decided !== "rejected").map(({ name }) => name.textContent);
+    if (!names.length) return "";
+    const text = `Stops when ${names.join(" and ")} ${names.length > 1 ? "have" : "has"} ended.`;
+    this.#wait(text);
+    return text;
   }
 
   /** Show what is left, and that nothing more comes, unless calls are going to be asked about. */
@@ -209,18 +267,19 @@ export class Answer {
     this.#close();
     this.#busy.remove();
     this.node.removeAttribute("aria-busy");
-    for (const made of this.#calls.values()) {
-      if (asking || made.over || this.waiting.has(made.id)) continue;
+    for (const made of asking ? [] : this.#open) {
       made.state.textContent = made.whole ? "has no result" : "was not finished";
       this.#mark(made, "failed");
     }
   }
 
   note(text) {
-    this.#parts.append(element("p", { class: "note" }, text));
+    const node = element("p", { class: "note" }, text);
+    this.#parts.append(node);
+    return node;
   }
 
-  /** Show an error, with a button where something can be done. */
+  /** Show an error, with a button where something can be done about it. */
   problem(text, again) {
     this.settle();
     const body = element("p", { dir: "auto" }, shown(text));

@@ -3,6 +3,7 @@
 import { Announcer } from "./announcer.js";
 import { Connection } from "./connection.js";
 import { shown } from "./dom.js";
+import { Poll } from "./poll.js";
 import { Follower } from "./scroll.js";
 import { Transcript } from "./transcript.js";
 
@@ -15,10 +16,14 @@ const message = at("message");
 let running = false; // a turn runs, as far as is known here
 let stopping = false;
 let asked = null; // the message that nothing was heard of yet
-let tried = null; // the call whose other arguments nothing was heard of yet
+let decided = null; // the call that was decided last, while nothing was heard of that
+let refusal = null; // {id, text} of a decision that was refused, until the page has caught up
+let drafts = new Map(); // what is filled in about calls that are asked about anew
+let broken = false; // the last answer broke off with the connection
 let frame = 0;
 let drawn = { at: 0, took: 0 };
 
+const poll = new Poll(() => connection.resume(), caughtUp);
 const connection = new Connection(address(), { told, changed, store: storage() });
 
 function address() {
@@ -43,12 +48,13 @@ function storage() {
   }
 }
 
-/** Take the token out of the address, where it would end in the history and in screenshots. */
+/** Take the token out of the address, where it would end in the history and in screenshots; tells if there is one. */
 function keepToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (!token) return;
+  if (!token) return false;
   connection.token = token;
   history.replaceState(null, "", location.pathname + location.search);
+  return true;
 }
 
 // The connection
@@ -71,6 +77,7 @@ function changed(state, { code } = {}) {
   at("composer").hidden = state === "refused";
   if (state === "refused") refused();
   if (state === "waiting" || state === "refused") cut(code);
+  if (state !== "open") poll.stop();
   controls();
 }
 
@@ -90,6 +97,7 @@ function cut(code) {
     transcript.take();
     giveBack("The message is too long for this server. It is back in the field, to be shortened.");
   }
+  broken ||= running && asked === null;
   running = stopping = false;
 }
 
@@ -111,15 +119,15 @@ function trouble(text = "") {
 // Events
 
 const HANDLERS = {
-  conversation: ({ messages, title, resumed }) => greeted(messages, title, resumed),
+  conversation: ({ messages, title, resumed }) => greeted(messages ?? [], title, resumed),
   content: ({ content }) => heard().content(content),
   reasoning: ({ content }) => heard().reasoning(content),
   tool_call_delta: ({ tool_call: call }) => heard().callDelta(call),
   tool_call: ({ tool_call: call }) => heard().call(call),
-  tool_result: ({ tool_call: call, content }) => heard().result(call, content),
+  tool_result: ({ tool_call: call, content, error }) => heard().result(call, content, error !== null),
   approval: ({ tool_call: call, decision }) => approval(call, decision),
   done: ({ final }) => done(final),
-  error: ({ error }) => failed(error),
+  error: ({ error, action }) => (action ? refusedTo(action, error) : failed(error)),
 };
 
 function told(event) {
@@ -129,9 +137,11 @@ function told(event) {
 }
 
 function heard() {
-  asked = tried = null;
+  asked = decided = null;
+  poll.stop();
   if (!running) {
     running = true;
+    trouble();
     controls();
   }
   return transcript.answer();
@@ -158,19 +168,23 @@ function greeted(messages, title, resumed) {
     at("title").textContent = shown(title);
     document.title = shown(title);
   }
-  const lost = !resumed && !transcript.empty;
-  if (lost) {
+  if (asked !== null && messages.findLast(({ role }) => role === "user")?.content !== asked) {
+    transcript.take();
+    giveBack("Your message was not delivered. It is back in the field.");
+  }
+  drafts = transcript.last?.drafts ?? drafts;
+  if (resumed || transcript.empty) {
+    transcript.show(messages, ask);
+  } else {
     const fate = "It stays on this page, but the model begins anew.";
     transcript.answer().problem(`The server does not have this conversation any more. ${fate}`);
-  } else {
-    transcript.show(messages);
+    transcript.lose(broken ? ask : null);
   }
-  if (asked !== null) {
-    const said = messages?.findLast(({ role }) => role === "user");
-    if (said?.content !== asked) giveBack("Your message was not delivered. It is back in the field.");
-    asked = null;
-  }
+  broken = false;
+  if (refusal) trouble(refusal.text);
   running = false;
+  asked = decided = null;
+  poll.answered();
   controls();
 }
 
@@ -180,14 +194,57 @@ function approval(call, decision) {
   const card = answer.ask(call, decision, (action, written) => {
     if (!connection.send(action, written)) return false;
     running = answer.waiting.size === 1; // the last one: the turn goes on
-    tried = written.arguments ? call.id : null;
+    decided = call.id;
+    refusal = null;
+    trouble();
     controls();
     message.focus();
     return true;
   });
+  if (drafts.has(call.id)) card.restore(drafts.get(call.id));
+  drafts.delete(call.id);
   announcer.say(`${decision === "result" ? "A result is wanted" : "Approval is needed"} for ${shown(call.name)}.`);
   controls();
   if (!message.value && answer.waiting.size === 1) card.focus({ preventScroll: true });
+  if (refusal?.id !== call.id) return;
+  card.refuse(refusal.text);
+  refusal = null;
+  trouble();
+}
+
+/** Say why an action was refused, which changed nothing: a turn that runs goes on. */
+function refusedTo(action, error) {
+  const text = String(error ?? "The server refused.");
+  if (action === "resume" && /\bis running\b/.test(text)) {
+    elsewhere(); // the one refusal that passes by itself
+  } else if (action === "send_message" && asked !== null) {
+    transcript.take();
+    giveBack(text);
+    ended();
+  } else if (decided !== null) {
+    refusal = { id: decided, text };
+    ended();
+    connection.resume(); // it may have been decided in another tab
+  } else {
+    stopping = false;
+    trouble(text);
+    controls();
+  }
+}
+
+/** Show that a turn runs which this page cannot see, begun in another tab or before a reload, and look again later. */
+function elsewhere() {
+  transcript.answer().still();
+  poll.again();
+  controls();
+}
+
+/** What went on elsewhere is over, and shown. */
+function caughtUp() {
+  transcript.last?.settle();
+  refusal = null;
+  trouble();
+  controls();
 }
 
 function done(final) {
@@ -199,9 +256,7 @@ function done(final) {
 function failed(error) {
   const answer = transcript.answer();
   const text = String(error ?? "Something went wrong.");
-  if (tried !== null) {
-    answer.unask(tried, text);
-  } else if (stopping) {
+  if (stopping) {
     answer.settle();
     answer.note("You stopped this answer.");
     announcer.say("Stopped.");
@@ -215,12 +270,12 @@ function failed(error) {
 function remedy(answer) {
   const question = asked;
   if (question !== null && running) return () => ask(question, true);
-  return running && answer.ran ? () => connection.resume() : null;
+  return running && answer.results ? () => connection.resume() : null;
 }
 
 function ended() {
   running = stopping = false;
-  asked = tried = null;
+  asked = decided = null;
   controls();
 }
 
@@ -231,13 +286,15 @@ function controls() {
   at("send").hidden = running;
   at("stop").hidden = !running;
   at("stop").disabled = stopping;
-  at("send").disabled = !connection.open || waiting > 0 || !message.value.trim();
+  at("send").disabled = !connection.open || waiting > 0 || poll.waiting || !message.value.trim();
   at("empty").hidden = !transcript.empty;
-  message.placeholder = waiting ? "Decide above first" : "Message";
+  message.placeholder = waiting ? "Decide above first" : poll.waiting ? "Wait for the answer" : "Message";
 }
 
+/** Ask, in place of what was asked last if `again` is true; tells whether that could be sent. */
 function ask(text, again = false) {
-  if (!connection.send({ action: "send_message", message: text })) return;
+  if (running || poll.waiting || !connection.open) return false;
+  if (!connection.send({ action: "send_message", message: text })) return false;
   connection.keep();
   trouble();
   asked = text;
@@ -247,12 +304,15 @@ function ask(text, again = false) {
   transcript.answer().await();
   controls();
   follower.resume();
+  return true;
 }
 
 function stop() {
   if (!running || stopping) return;
   stopping = connection.send({ action: "cancel" });
+  if (stopping) announcer.say(transcript.last?.stopping() ?? "");
   controls();
+  draw();
 }
 
 function grow() {
@@ -294,6 +354,9 @@ at("again").addEventListener("click", () => connection.start());
 
 at("new").addEventListener("click", () => {
   transcript.clear();
+  refusal = null;
+  drafts.clear();
+  trouble();
   ended();
   connection.renew();
   message.focus();
@@ -306,6 +369,8 @@ at("gate").addEventListener("submit", (event) => {
   at("token").value = "";
   connection.start();
 });
+
+addEventListener("hashchange", () => keepToken() && !connection.open && connection.start());
 
 keepToken();
 connection.start();

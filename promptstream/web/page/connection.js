@@ -99,7 +99,8 @@ export class Connection {
       return; // not of this protocol
     }
     if (event?.type === "conversation") this.#given(event);
-    else if (event?.type === "error" && this.#id === null) this.#missing();
+    else if (event?.type === "error" && this.#id === null && event.action !== "connect") this.#missing();
+    else if (event?.action === "resume" && this.#wanted !== null) this.#gone(event);
     else this.told(event);
   }
 
@@ -121,6 +122,12 @@ export class Connection {
     this.#wanted = null;
     this.#store.removeItem("promptstream.conversation");
     if (this.#other) this.#given(this.#other);
+  }
+
+  /** What was asked for once more, on an open connection, is there no longer. */
+  #gone(event) {
+    this.#wanted = null;
+    this.told({ ...event, action: undefined });
   }
 
   #lost(code) {

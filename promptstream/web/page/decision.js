@@ -4,7 +4,10 @@ import { argumentsText, element, shown } from "./dom.js";
 
 let cards = 0;
 
-/** Make the card; `decide` is given the action, how to say it and fields in JSON, and tells whether it was sent. */
+/**
+ * Make the card; `decide` is given the action, how to say it and fields in JSON, and tells whether it was sent.
+ * Its `refuse(text)` says why the server did not take it; `restore(draft)` fills in what another card's `draft()` gave.
+ */
 export function decisionCard(call, decision, decide) {
   const id = `card-${(cards += 1)}`;
   const problem = element("p", { class: "wrong", id: `${id}-wrong`, role: "alert" });
@@ -33,6 +36,12 @@ export function decisionCard(call, decision, decide) {
   card.refuse = (text) => {
     problem.textContent = text;
     parts.field.focus();
+  };
+  const fields = () => [...card.querySelectorAll("input, textarea")];
+  card.draft = () => fields().map(({ value, checked }) => ({ value, checked }));
+  card.restore = (draft) => {
+    fields().forEach((field, i) => Object.assign(field, draft[i]));
+    parts.check();
   };
   parts.field.addEventListener("input", () => {
     problem.textContent = parts.check();

@@ -47,6 +47,25 @@ export function address(text) {
   return SCHEMES.has(url.protocol) && !url.username && !url.password ? url : null;
 }
 
+/** Give who a link leads to, as it is to be judged: the host with its port, or the address of mail. */
+export function leadsTo(url) {
+  return shown(url.host || url.pathname);
+}
+
+const PROSE = /^[\p{L}\p{M}\p{N}\s,;!?'"’“”()–—-]*$/u;
+
+/** True where a link's text is the URL as it was written, or names who it leads to and nothing else like a name. */
+export function says(text, url, written) {
+  const said = text.trim();
+  if (shown(said) !== said) return false;
+  const whole = url.host ? `${url.protocol}//${url.host}` : url.href;
+  const same = said === written || `${said}/` === written || said === `${written}/`;
+  if (same && said.startsWith(whole) && /^([/?#]|$)/.test(said.slice(whole.length))) return true;
+  const around = said.split(leadsTo(url));
+  if (around.length !== 2 || !around.every((words) => PROSE.test(words))) return false;
+  return !/[\p{L}\p{N}-]$/u.test(around[0]) && !/^[\p{L}\p{N}-]/u.test(around[1]);
+}
+
 /** Put a text on the clipboard; true where that worked. Plain http off loopback has no clipboard of its own. */
 export async function copy(text) {
   try {

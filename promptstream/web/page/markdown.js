@@ -3,7 +3,7 @@
 // Nothing the model writes becomes markup: elements are made one by one, texts are text nodes.
 
 import { parse, split } from "./blocks.js";
-import { address, copyButton, element } from "./dom.js";
+import { address, copyButton, element, leadsTo, says } from "./dom.js";
 import { inline } from "./inline.js";
 
 const RIGHT_TO_LEFT = /^[^\p{L}]*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
@@ -225,7 +225,7 @@ function built(part, linked = false) {
   return nodes;
 }
 
-/** Give a link that says where it leads if its text says otherwise; images are not fetched, but linked to. */
+/** Give a link, and beside it where it leads unless its text says just that; images are not fetched, but linked to. */
 function link({ type, to, first }, linked) {
   const url = linked ? null : address(to);
   const children = built(first, linked || url !== null);
@@ -236,7 +236,6 @@ function link({ type, to, first }, linked) {
   if (!url) return children;
   const leads = { href: url.href, rel: "noopener noreferrer", target: "_blank", title: url.href };
   const node = element("a", leads, ...children);
-  const said = /^\s*(?:https?:\/\/|(?=www\.))([\w-]+(?:\.[\w-]+)+)/i.exec(node.textContent)?.[1];
-  const lies = said && url.host && said.toLowerCase() !== url.hostname;
-  return lies ? [node, element("span", { class: "leads" }, ` (${url.host})`)] : [node];
+  if (says(node.textContent, url, to)) return [node];
+  return [node, element("span", { class: "leads" }, ` (${leadsTo(url)})`)];
 }

@@ -7,7 +7,7 @@ import { element } from "./dom.js";
 export class Transcript {
   #log;
   #told;
-  #turns = []; // {question, answer}
+  #turns = []; // {question, node, answer}, and `lost` where the server does not have it
 
   constructor(log, told) {
     this.#log = log;
@@ -18,9 +18,13 @@ export class Transcript {
     return this.#log.childElementCount === 0;
   }
 
-  /** The answer that is shown last, or null. */
+  /** The last answer of the conversation that the server has, or null. */
   get last() {
-    return this.#turns.at(-1)?.answer ?? null;
+    return this.#present?.answer ?? null;
+  }
+
+  get #present() {
+    return this.#turns.findLast((turn) => !turn.lost);
   }
 
   clear() {
@@ -29,55 +33,100 @@ export class Transcript {
   }
 
   ask(question) {
-    const text = element("p", { dir: "auto" }, question);
-    const node = element("article", { class: "question", "aria-label": "You" }, text);
-    this.#log.append(node);
-    this.#turns.push({ question, answer: null, node });
+    this.#turns.push(this.#begun(question));
   }
 
   /** Give the answer to the last question, begun if it is not. */
   answer() {
-    if (!this.#turns.length) this.#turns.push({ question: null, answer: null });
-    const turn = this.#turns.at(-1);
+    if (!this.#present) this.#turns.push({ question: null, node: null, answer: null });
+    return this.#answered(this.#present);
+  }
+
+  /** Forget the last question and its answer. */
+  take() {
+    const turn = this.#present;
+    this.#turns = this.#turns.filter((each) => each !== turn);
+    if (turn) remove(turn);
+  }
+
+  /** Keep all to be read, as the server has none of it; `again` is given the last question, if its answer broke off. */
+  lose(again) {
+    const last = this.#present;
+    if (again && last?.question != null) last.answer?.lose("The last answer broke off.", () => again(last.question));
+    for (const turn of this.#turns) {
+      turn.answer?.lose();
+      turn.lost = true;
+    }
+  }
+
+  /**
+   * Show a history. What is shown already stays, figures and all, and so does what the server does not have, for the
+   * reader has seen it: `again` is given the last question, where it was lost, to be asked anew.
+   */
+  show(messages, again) {
+    const turns = grouped(messages);
+    const before = this.#turns;
+    const lost = [];
+    this.#turns = [];
+    before.forEach((shown, at) => {
+      const turn = !shown.lost && turns[0]?.question === shown.question ? turns[0] : null;
+      const later = turn && !matches(turn, shown) && before.slice(at + 1).some((each) => matches(turn, each));
+      if (turn && !later) {
+        this.#renew(turns.shift(), shown);
+      } else {
+        this.#turns.push(shown);
+        if (!shown.lost) lost.push(shown);
+      }
+    });
+    for (const turn of lost) {
+      const last = turn === this.#turns.at(-1) && turn.question !== null && !turns.length;
+      const text = "The server does not have this any more, so the model does not know of it.";
+      this.#answered(turn).lose(text, last && (() => again(turn.question)));
+      turn.lost = true;
+    }
+    for (const turn of turns) this.#turns.push(this.#replayed(turn, this.#begun(turn.question)));
+  }
+
+  /** Show a turn again that differs from what is shown of it; where the server has less of its answer, that stays. */
+  #renew(turn, shown) {
+    if (matches(turn, shown)) {
+      this.#turns.push(shown);
+      return;
+    }
+    const next = (shown.answer?.node ?? shown.node)?.nextSibling ?? null;
+    const [has, had] = [said(turn), shown.answer?.text ?? ""];
+    if (had.length > has.length && had.startsWith(has)) {
+      shown.answer.lose("The server does not have all of this any more. What it has, the model goes on from:");
+      shown.lost = true;
+      const rest = { question: turn.question, node: null, answer: null };
+      this.#turns.push(shown, this.#replayed(turn, rest, next));
+    } else {
+      remove(shown);
+      const anew = this.#replayed(turn, this.#begun(turn.question, next), next);
+      if (shown.answer) anew.answer?.inherit(shown.answer);
+      this.#turns.push(anew);
+    }
+  }
+
+  #begun(question, next = null) {
+    if (question === null) return { question, node: null, answer: null };
+    const text = element("p", { dir: "auto" }, question);
+    const node = element("article", { class: "question", "aria-label": "You" }, text);
+    this.#log.insertBefore(node, next);
+    return { question, node, answer: null };
+  }
+
+  #answered(turn, next = null) {
     if (!turn.answer) {
       turn.answer = new Answer(this.#told);
-      this.#log.append(turn.answer.node);
+      this.#log.insertBefore(turn.answer.node, turn.node ? turn.node.nextSibling : next);
     }
     return turn.answer;
   }
 
-  /** Forget the last question where it was not answered; gives its text. */
-  take() {
-    const turn = this.#turns.pop();
-    turn?.node?.remove();
-    turn?.answer?.node.remove();
-    return turn?.question ?? "";
-  }
-
-  /** Show a history; what is shown already, figures and all, stays. */
-  show(messages) {
-    const turns = grouped(messages);
-    let same = 0;
-    while (same < turns.length && this.#matches(turns[same], this.#turns[same])) same += 1;
-    for (const turn of this.#turns.splice(same)) {
-      turn.node?.remove();
-      turn.answer?.node.remove();
-    }
-    for (const turn of turns.slice(same)) this.#replay(turn);
-  }
-
-  #matches(turn, shown) {
-    if (!shown || shown.question !== turn.question) return false;
-    const text = turn.replies.map(({ role, content }) => (role === "assistant" ? content : "")).join("");
-    const answer = shown.answer;
-    return answer !== null && !answer.node.hasAttribute("aria-busy") && answer.text === text && !answer.waiting.size;
-  }
-
-  #replay({ question, replies }) {
-    if (question !== null) this.ask(question);
-    else this.#turns.push({ question: null, answer: null });
-    if (!replies.length) return;
-    const answer = this.answer();
+  #replayed({ replies }, turn, next = null) {
+    if (!replies.length) return turn;
+    const answer = this.#answered(turn, next);
     answer.quiet = true;
     for (const reply of replies) {
       if (reply.role === "tool") {
@@ -91,7 +140,25 @@ export class Transcript {
     }
     answer.settle();
     answer.quiet = false;
+    return turn;
   }
+}
+
+function remove({ node, answer }) {
+  node?.remove();
+  answer?.node.remove();
+}
+
+function said({ replies }) {
+  return replies.map(({ role, content }) => (role === "assistant" ? content : "")).join("");
+}
+
+/** Tell whether a turn of a history is what is shown. */
+function matches(turn, { question, answer, lost }) {
+  if (lost || question !== turn.question) return false;
+  if (!answer) return !turn.replies.length;
+  if (answer.node.hasAttribute("aria-busy") || answer.waiting.size) return false;
+  return answer.text === said(turn) && answer.results === turn.replies.filter(({ role }) => role === "tool").length;
 }
 
 function grouped(messages) {
