@@ -777,7 +777,7 @@ def mutated(value: Any, replacement: Any, dice: random.Random) -> Any:
     return replacement
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=300)
 @given(st.randoms(use_true_random=False), st.lists(JSON, min_size=1, max_size=3))
 def test_mutated_events_raise_nothing_but_stream_errors(dice, replacements):
     """Whatever stands where, the answer ends, or a StreamError says what is wrong; the text can be encoded."""

@@ -86,7 +86,7 @@ sizes = st.sampled_from([b"%x", b"%X", b"%04x", b"%x;name=value", b'%x;a="b;c"',
 
 
 @given(chunk_lists, places, st.lists(sizes, min_size=1, max_size=8), st.sampled_from([b"", b"X-Sum: 1\r\nY: 2\r\n"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_chunks_come_off_as_in_the_standard_library(chunks, marks, formats, trailers):
     """Any chunks, extensions and trailers, read in any pieces, give the bytes that http.client gives."""
     wire = b""
@@ -99,7 +99,7 @@ def test_chunks_come_off_as_in_the_standard_library(chunks, marks, formats, trai
 
 
 @given(chunk_lists, places, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_cut_is_always_seen(chunks, marks, data):
     """Cut before the last chunk's line is whole, it is an error, and what came before is a prefix."""
     wire = b"".join(map(http_chunk, chunks)) + LAST_CHUNK
@@ -140,7 +140,7 @@ def test_every_byte_is_out_as_soon_as_it_was_read(chunks, marks):
 
 
 @given(st.binary(max_size=200), places)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_end_in_an_answer_or_an_http_exception(wire, marks):
     """Garbage never escapes as anything else, in whatever pieces it is read."""
     body, error = taken(split(wire, marks))

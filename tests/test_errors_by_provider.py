@@ -584,7 +584,7 @@ SHAPES = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     SHAPES,
     st.sampled_from([400, 401, 403, 404, 413, 429, 499, 500, 503, 599]),

@@ -804,7 +804,7 @@ def mutated(draw: st.DrawFn) -> list[Any]:
     return rows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(mutated())
 def test_nothing_but_a_stream_error_escapes(rows):
     """Whatever values stand where, the answer ends whole or with an error of ours, streamed or not."""

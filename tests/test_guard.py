@@ -128,7 +128,7 @@ words = st.text(ALPHABET, min_size=1, max_size=4).filter(lambda each: each.strip
 cuts = st.lists(st.integers(0, 24), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.text(ALPHABET, max_size=24), st.lists(words, min_size=1, max_size=3), cuts, st.booleans(), st.booleans())
 def test_however_text_is_split_no_banned_phrase_leaves_and_nothing_else_is_lost(said, phrases, places, by_word, both):
     """Judged by a naive search of all that was delivered."""
@@ -159,7 +159,7 @@ def test_however_text_is_split_no_banned_phrase_leaves_and_nothing_else_is_lost(
 PATTERNS = ["ab", r"\bab\b", "a+b", "a(?!b)", "(?<=a)b", "ab$", "^a b", "(a|bb){2,3}", "a.*b", "(?i)[a-b]{2}s", r"a\Z"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.text("aAbs \n", max_size=16), st.sampled_from(PATTERNS), cuts)
 def test_a_pattern_is_found_however_text_is_split(said, source, places):
     """Anchors, looks ahead and behind, and repetitions without end included."""
@@ -173,7 +173,7 @@ def test_a_pattern_is_found_however_text_is_split(said, source, places):
         assert isinstance(seen.error, GuardrailTripped)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.text("abc ", min_size=1, max_size=4)), max_size=10), st.integers(0, 12))
 def test_text_and_reasoning_are_guarded_alike_whatever_their_order(said, most):
     """Neither holds a banned phrase at any moment, and the text no more characters than it may have."""

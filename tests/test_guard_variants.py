@@ -96,7 +96,7 @@ def usable(phrase: str) -> bool:
     return True
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(st.text(SPELLINGS, max_size=24), phrases.map(lambda all: [*filter(usable, all)]), cuts, st.booleans())
 def test_no_spelling_of_a_banned_phrase_leaves_and_nothing_else_is_lost(said, banned, places, by_word):
     """Judged by a naive search of the whole text in one spelling, and at every moment on the way."""
@@ -118,7 +118,7 @@ def test_no_spelling_of_a_banned_phrase_leaves_and_nothing_else_is_lost(said, ba
         assert first_banned(so_far, banned, by_word) is None
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.text(SPELLINGS, max_size=24), phrases, cuts)
 def test_redaction_is_the_same_however_text_is_split(said, banned, places):
     """And no phrase is left where it was."""

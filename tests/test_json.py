@@ -91,7 +91,7 @@ def rounded(value: object) -> object:
     return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsnN \\u\ud83dInfity\n', max_size=30))
 def test_any_text_gives_a_value_or_one_of_our_errors_and_both_agree(text):
     """Nothing but ProtocolError and LimitExceeded comes out, and both parsers judge alike."""

@@ -20,7 +20,7 @@ from promptstream.wire.jsontext import loads
 bodies = st.lists(st.sampled_from(LINE_TOKENS), max_size=40).map(b"".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(bodies, st.lists(st.integers(0, 500), max_size=12))
 def test_lines_cut_at_random_are_the_lines_of_the_whole(body, cuts):
     """Cut anywhere, empty pieces included, the same lines and the same tail come."""

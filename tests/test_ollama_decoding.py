@@ -551,7 +551,7 @@ BODY = ndjson(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(BODY)), st.integers(0, 12), st.sampled_from(JUNK)), min_size=1, max_size=4),
     st.integers(1, 50),
@@ -582,7 +582,7 @@ values = st.recursive(
 KEYS = ["model", "message", "response", "thinking", "done", "done_reason", "error", "eval_count", "prompt_eval_count"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS), values, max_size=6) | values, max_size=4), st.booleans())
 def test_any_json_raises_nothing_but_stream_errors(bodies, in_one):
     """Any value in any place, streamed or whole: an answer or a StreamError."""

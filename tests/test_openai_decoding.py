@@ -94,7 +94,7 @@ bodies = st.dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(bodies | values, max_size=4), st.booleans())
 def test_any_json_at_all_gives_an_answer_or_one_of_our_errors(events, named):
     """Keys with values of any type, in any place, are read or refused, and nothing else ever escapes."""

@@ -219,7 +219,7 @@ def test_a_page_is_not_quoted():
     assert "DOCTYPE" not in str(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=60)
     | st.recursive(

@@ -582,7 +582,7 @@ odd = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(odd, max_size=3), odd, odd)
 def test_details_and_usage_of_any_shape_are_read_or_refused(details, usage, native):
     """No shape of OpenRouter's own keys gives anything but an answer, which can be sent back, or an error of ours."""

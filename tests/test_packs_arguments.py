@@ -153,7 +153,7 @@ SCHEMAS = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYWORDS), SCHEMAS, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_pack_is_refused_exactly_where_the_schema_of_draft_2020_12_refuses(keywords: Any) -> None:
     """jsonschema is the oracle; a pattern that Python cannot read is refused besides."""
     jsonschema = pytest.importorskip("jsonschema")

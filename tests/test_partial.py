@@ -302,7 +302,7 @@ def test_after_a_problem_nothing_more_is_read() -> None:
     assert (parser.problem, parser.value) == (problem, {"a": "x"})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=400)
 @given(NOISE | st.text(), st.lists(st.integers(min_value=0), max_size=6))
 def test_no_text_raises_and_only_json_is_whole(text: str, cuts: list[int]) -> None:
     """Where json reads a text so does the parser, to the same value; all else is a problem at the latest at its end."""

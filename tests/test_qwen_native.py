@@ -406,7 +406,7 @@ SHAPES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(SHAPES, max_size=4), st.booleans())
 def test_no_value_at_all_raises_anything_else_than_a_stream_error(bodies, incremental):
     """Hostile events and bodies are refused or passed over."""

@@ -111,7 +111,7 @@ def test_a_string_stands_for_itself_in_any_case():
     assert said(chunks) == "See [redacted] and T-x."
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.text("ab1@.- ", max_size=30),
     st.lists(st.integers(0, 30), max_size=8),

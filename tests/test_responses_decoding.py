@@ -570,7 +570,7 @@ JUNK = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sets(st.sampled_from(range(1, len(SCRIPT) - 1))))
 def test_whatever_events_are_lost_the_answer_is_whole(lost):
     """The terminal event alone has it all: with any others missing, text, thoughts and call are there once."""
@@ -591,7 +591,7 @@ def _mutated(value: Any, dice: random.Random, junk: Any) -> Any:
     return deepcopy(junk)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(SCRIPT) - 1), JUNK), min_size=1, max_size=5),
     st.randoms(use_true_random=False),

@@ -395,7 +395,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*metaschema._RULES, "multipleOf", "dependentRequired", "$id", "x"]), JUNK, max_size=2

@@ -100,7 +100,7 @@ def test_short_bodies_of_line_ends_and_fields_are_right_without_exception():
             assert list(iter_sse(sequence)) == expected, sequence
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(bodies, st.lists(st.integers(0, 2000), max_size=12))
 @example(b"id: 1\n\ndata: a\n\n", [6])
 @example(b"data: a\n\r\ndata: b\r\r\n\n", [8, 9])
@@ -110,7 +110,7 @@ def test_random_bytes_cut_at_random_are_read_by_the_standard(body, cuts):
     assert list(iter_sse(cut(body, cuts))) == by_the_standard(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(TOKENS), st.integers(1, 9)), max_size=30))
 def test_repeated_pieces_byte_by_byte_are_read_by_the_standard(runs):
     """Runs of the same piece, one byte at a time, give exactly the events of the standard."""
@@ -118,7 +118,7 @@ def test_repeated_pieces_byte_by_byte_are_read_by_the_standard(runs):
     assert list(iter_sse(one_by_one(body))) == by_the_standard(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.lists(st.integers(0, 300), max_size=8))
 def test_any_bytes_at_all_are_read_by_the_standard(body, cuts):
     """Bytes that mean nothing are no reason for an exception."""
@@ -138,7 +138,7 @@ def test_events_larger_than_the_compaction_step_are_read_by_the_standard(odd, en
 # The tail
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(bodies, st.lists(st.integers(0, 2000), max_size=12))
 def test_the_tail_is_what_a_blank_line_would_still_have_made_an_event(body, cuts):
     """Nothing but the unterminated rest is held back: a blank line after it completes the standard's events."""

@@ -34,7 +34,7 @@ def joined(pieces: list[str]) -> str:
     return "".join(out)
 
 
-@settings(max_examples=250)
+@settings(max_examples=500)
 @given(texts)
 def test_mended_text_can_be_encoded_and_mending_again_changes_nothing(text):
     """Any string becomes one that UTF-8 takes, and a mended one stays as it is."""
@@ -50,7 +50,7 @@ def test_text_that_can_be_encoded_is_left_alone(text):
     assert joined([text]) == text
 
 
-@settings(max_examples=250)
+@settings(max_examples=500)
 @given(deltas)
 @example([HIGH, LOW])
 @example([HIGH, "", LOW])

@@ -141,7 +141,7 @@ def check_sent(history: Sequence[Message], sent: Sequence[Message]) -> None:
         assert (first in places) == (last in places)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=300)
 @given(histories(), st.integers(1, 1500), st.booleans(), st.booleans())
 def test_sliding_sends_a_valid_end_of_any_history_within_the_budget(
     history: list[Message], budget: int, with_system: bool, with_tools: bool
