@@ -88,8 +88,8 @@ class Spent:
     """None: not known, and no price to estimate it by."""
 
     def __add__(self, other: Spent) -> Spent:
-        known = self.usd is not None and other.usd is not None
-        return Spent(self.tokens + other.tokens, self.usd + other.usd if known else None)  # type: ignore[operator]
+        usd = None if self.usd is None or other.usd is None else self.usd + other.usd
+        return Spent(self.tokens + other.tokens, usd)
 
     def to_dict(self) -> dict[str, Any]:
         """Give a JSON-safe dict that :meth:`from_dict` reads back."""
