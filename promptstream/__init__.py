@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from promptstream import errors, middleware, packs, providers, state, tools
 from promptstream._version import __version__
 from promptstream.buffered import BufferedStream
@@ -31,12 +34,17 @@ from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.events import events_to_ndjson, events_to_sse
 from promptstream.values.message import Document, Image, Message, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.policy import ToolPolicy
+from promptstream.values.rate_limits import RateLimits
 from promptstream.values.request import ModelInfo, ToolSpec
 from promptstream.values.response import Response
 from promptstream.values.timing import Timeout, Timing
 from promptstream.values.usage import Usage
 from promptstream.wire.retry import Retry
 from promptstream.wire.watch import CancelToken
+
+if TYPE_CHECKING:
+    from promptstream import batch as batch
+    from promptstream.batch import map as map
 
 __all__ = [
     "Budget",
@@ -54,6 +62,7 @@ __all__ = [
     "Price",
     "PromptStreamError",
     "Provider",
+    "RateLimits",
     "Reasoning",
     "Response",
     "Retry",
@@ -84,3 +93,14 @@ __all__ = [
     "tool",
     "tools",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("batch", "map"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    batch = import_module("promptstream.batch")  # an edge, which only who uses it pays for
+    return batch if name == "batch" else batch.map
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "batch", "map"})

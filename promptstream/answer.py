@@ -15,6 +15,7 @@ from promptstream.errors import AnswerInvalid
 from promptstream.values.chunk import Chunk, ChunkType, Finish, Opaque
 from promptstream.values.message import Message, Part, Reasoning, Text, ToolCall
 from promptstream.values.pace import Pace
+from promptstream.values.rate_limits import RateLimits
 from promptstream.values.response import Response
 from promptstream.values.surrogates import mend
 from promptstream.values.timing import Timing
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from promptstream.partial import PartialJSON
     from promptstream.pricing import Pricing
 
+_NOTHING = Usage(0, 0, 0, 0, 0)
 Outcome = Literal["complete", "cancelled", "failed"]
 
 
@@ -86,7 +88,7 @@ class Answer:
         """True once the wire has told what the round costs."""
         self._kept = 0
         """The parts of earlier rounds, which another attempt at this one does not take back."""
-        self._spent: tuple[Usage, Decimal | None] = (Usage(0, 0, 0, 0, 0), Decimal(0))
+        self._spent: tuple[Usage, Decimal | None] = (_NOTHING, Decimal(0))
         """The figures of earlier rounds."""
         self._doubted = False
         """True once it was warned of a usage that cannot be read."""
@@ -94,6 +96,7 @@ class Answer:
         self._reason: str | None = None
         self._raw_reason: str | None = None
         self._request_id: str | None = None
+        self._rate_limits: RateLimits | None = None
 
     @property
     def text(self) -> str:
@@ -274,19 +277,20 @@ class Answer:
             self._pace.finish()
         self.model = chunk.model or self.model
         self._request_id = self._request_id or chunk.request_id
+        self._rate_limits = chunk.rate_limits or self._rate_limits
         self.paused = self.paused or chunk.pause
         spent, paid = self._spent
         if chunk.unread and not self._doubted:
             self._doubted = True
             self.warnings.append(f"The provider told a usage that cannot be read: {', '.join(chunk.unread)}.")
         if chunk.usage_seen or (chunk.usage_seen is not None and chunk.unread):
-            self.usage = spent + chunk.usage_seen
+            self.usage = chunk.usage_seen if spent is _NOTHING else spent + chunk.usage_seen
             self._told = self._usage = chunk.usage_seen
         if chunk.cost is not None:
             self._paid = not chunk.restart
             self.cost = _sum(paid, chunk.cost)
-        self.warnings.extend(chunk.warnings)
-        self.validations.extend(chunk.validations)
+        self.warnings += chunk.warnings
+        self.validations += chunk.validations
 
     def _restart(self, chunk: Finish) -> None:
         """Take back what an attempt that failed told; another provider goes by its own name, model and price.
@@ -297,7 +301,7 @@ class Answer:
             self.provider, self.model, self._untold = chunk.provider, chunk.model, chunk.cost
             self._asked = chunk.model
         self._parts[self._kept :] = [entry for entry in self._parts[self._kept :] if entry[1]]
-        self._request_id = None
+        self._request_id = self._rate_limits = None
         self._begin_round()
 
     def response(self, outcome: Outcome | None = None) -> Response:
@@ -328,6 +332,7 @@ class Answer:
             validations=tuple(self.validations),
             warnings=tuple(self.warnings),
             complete=outcome == "complete",
+            rate_limits=self._rate_limits,
         )
 
     def _last_message(self, reason: str | None) -> Message:

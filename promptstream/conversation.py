@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from promptstream.answer import Answer, Outcome
 from promptstream.errors import ConfigError, StateError
 from promptstream.history import Attachment, next_id, user_message
@@ -183,8 +181,9 @@ class Conversation(Upkeep):
         system()
         watch = Watch(Timeout.of(timeout, settings.timeout), cancel)
         asked = Asked.of(settings, parameters)
-        request = settings.request(self.provider, self._toolbox, said, asked, models, extra)
-        request = attrs.evolve(request, streaming=streaming, conversation_id=self.id)
+        request = settings.request(
+            *(self.provider, self._toolbox, said, asked, models, extra), streaming=streaming, conversation_id=self.id
+        )
         self._ledger.pending.check(resuming)
         rounds = Rounds(
             ledger=self._ledger,

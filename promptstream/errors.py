@@ -8,11 +8,11 @@
     ├─ ConfigError
     │  ├─ ProviderNotFound · MissingKey · Unsupported(NotImplementedError)
     ├─ StreamError            .response .provider .model .phase .request_id .retryable .attempts
-    │  ├─ ProviderError       .status .code .retry_after
+    │  ├─ ProviderError       .status .code .retry_after .rate_limits
     │  │  ├─ Authentication · PermissionDenied · NotFound · InvalidRequest (ContextTooLong)
     │  │  └─ QuotaExceeded · RateLimited · Overloaded · ServerError · ContentFiltered
     │  ├─ ConnectFailed(ConnectionError) · Truncated · ProtocolError · LimitExceeded
-    │  ├─ AnswerInvalid(ValueError)
+    │  ├─ AnswerInvalid(ValueError) · WorkerLost
     │  ├─ Cancelled
     │  └─ DeadlineExceeded(TimeoutError) · FirstTokenTimeout(TimeoutError) · IdleTimeout(TimeoutError)
     ├─ EndOfStream(EOFError)
@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from promptstream.values.chunk import Chunk, ChunkType
+from promptstream.values.rate_limits import RateLimits
 from promptstream.values.response import Response
 
 
@@ -140,6 +141,7 @@ class ProviderError(StreamError):
         status: int | None = None,
         code: str | None = None,
         retry_after: float | None = None,
+        rate_limits: RateLimits | None = None,
         **details: Any,
     ) -> None:
         super().__init__(message, **details)
@@ -147,6 +149,8 @@ class ProviderError(StreamError):
         self.code = code
         self.retry_after = retry_after
         """Seconds the provider asks to wait, or None."""
+        self.rate_limits = rate_limits
+        """What the refusal's headers tell of the account's limits, or None."""
 
 
 class Authentication(ProviderError):
@@ -207,6 +211,10 @@ class LimitExceeded(StreamError):
 
 class AnswerInvalid(StreamError, ValueError):
     """The answer came whole, and is not what ``schema`` asked for; ``response`` holds its text."""
+
+
+class WorkerLost(StreamError):
+    """Every process that ran this row of a batch died before it could tell how the row ended."""
 
 
 class Cancelled(StreamError):

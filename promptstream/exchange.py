@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from promptstream.wire.watch import Watch
 from promptstream.wire.watchdog import FOREVER
 
 if TYPE_CHECKING:
-    from promptstream.wire.events import Event
+    from promptstream.wire.events import Batches, Event
     from promptstream.wire.reply import Reply
     from promptstream.wire.transport import Transport
 
@@ -28,6 +29,7 @@ _PEEK = 64 << 10
 _FIELD = re.compile(rb"(data|event|id|retry)?:")
 """How a stream of server-sent events begins: by a field or a comment (WHATWG HTML 9.2.5)."""
 _PAGE = "The server answered with an HTML page. Does a proxy stand in between, or is base_url wrong?"
+_name_of = itemgetter(0)
 _JSON_TYPES = ("application/json", "text/json", "application/problem+json")
 
 
@@ -128,7 +130,7 @@ def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRe
     reply = _accepted(dialect, transport, call, watch)
     try:
         since, due, watch.due = monotonic(), watch.due, FOREVER
-        yield Finish(request_id=_request_id(reply, dialect))
+        yield _introduction(reply, dialect)
         watch.due = due + monotonic() - since  # what a middleware did meanwhile is no time that the server took
         yield from encodable(_decoded(dialect, reply, request, watch))
         reply.finish()
@@ -137,11 +139,15 @@ def _attempt(dialect: Dialect, transport: Transport, call: Call, request: ChatRe
         raise
 
 
-def _request_id(reply: Reply, dialect: Dialect) -> str | None:
+def _introduction(reply: Reply, dialect: Dialect) -> Finish:
+    """Tell what the headers say."""
     from promptstream.providers.failures import request_id
+    from promptstream.providers.rate_headers import rate_limits
 
     identity = request_id(reply.headers)
-    return None if identity is None else dialect.secret.scrub(identity)
+    return Finish(
+        request_id=None if identity is None else dialect.secret.scrub(identity), rate_limits=rate_limits(reply.headers)
+    )
 
 
 def _accepted(dialect: Dialect, transport: Transport, call: Call, watch: Watch) -> Reply:
@@ -211,7 +217,7 @@ def _decoded(dialect: Dialect, reply: Reply, request: ChatRequest, watch: Watch)
         yield from dialect.decode_whole(_received(body, watch))
         return
     events = framed(chain((head,), reply.chunks()))
-    yield from dialect.decode(events.through(lambda each: _clocked(each, watch, dialect.keepalives)))
+    yield from dialect.decode(events.batched(lambda each: _clocked(each, watch, dialect.keepalives)))
     if not watch.events and not events.tail and not _begun(head).startswith(b":"):  # with comments alone it is cut
         watch.check()  # a clock that shut the socket looks like a clean end
         raise ProtocolError(f"The server's answer holds no event ({kind or 'no content type'}).", phase="body")
@@ -275,10 +281,27 @@ def _holds_lines(head: bytes, kind: str, asked: bool) -> bool:
     return bool(end) or kind not in _JSON_TYPES if asked else b"\n" in begun.rstrip()
 
 
-def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) -> Iterator[Event]:
-    """Run the clocks while the server is waited for, and stop them while the consumer takes its time."""
+def _clocked(batches: Batches, watch: Watch, keepalives: frozenset[str]) -> Batches:
+    """Run the clocks while the server is waited for, and stop them while the consumer takes its time.
+
+    All that one read brought is counted at once: an event by itself would cost as much as its Chunk.
+    """
+    for batch in batches:
+        if not isinstance(batch, list) or not keepalives.isdisjoint(map(_name_of, batch)):
+            yield _clocked_singly(batch, watch, keepalives)
+            continue
+        watch.due = FOREVER
+        if not watch.events and watch.first_event is None:
+            watch.first_event = monotonic()
+        watch.events += len(batch)
+        yield batch
+        watch.due = monotonic() + watch.idle
+    watch.due = FOREVER  # the server is done; what is made of its last bytes may take the consumer's time
+
+
+def _clocked_singly(events: Iterable[Event], watch: Watch, keepalives: frozenset[str]) -> Iterator[Event]:
     for event in events:
-        if keepalives and event.event in keepalives:
+        if event.event in keepalives:
             watch.heard -= 1  # it too brings the loop nothing
             yield event
             continue
@@ -288,7 +311,6 @@ def _clocked(events: Iterator[Event], watch: Watch, keepalives: frozenset[str]) 
         watch.events += 1
         yield event
         watch.due = monotonic() + watch.idle
-    watch.due = FOREVER  # the server is done; what is made of its last bytes may take the consumer's time
 
 
 def _parsed(body: bytes | bytearray) -> Any:

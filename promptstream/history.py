@@ -36,7 +36,7 @@ def user_message(
         raise ConfigError(f"The message cannot be used: {error}") from None
     if not (read.parts or attached):
         raise ConfigError("The message is empty.")
-    return Message("user", (*read.parts, *attached))
+    return Message("user", (*read.parts, *attached)) if attached else read
 
 
 def attached_parts(attachments: Iterable[Attachment]) -> list[Image | Document]:

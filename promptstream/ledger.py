@@ -142,7 +142,7 @@ class Ledger:
 
     def _beside(self, pending: Pending) -> tuple[Any, ...]:
         try:
-            metadata = json.dumps(self.metadata, sort_keys=True)
+            metadata = json.dumps(self.metadata, sort_keys=True) if self.metadata else "{}"
         except (TypeError, ValueError, RecursionError) as error:
             raise StateError(f"The conversation's metadata cannot be saved as JSON: {error}") from None
         return pending, self.usage, self.cost, self.spent, metadata, self.summary, self._runner, dict(self.origin)

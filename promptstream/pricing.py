@@ -7,6 +7,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.util import find_spec
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,11 @@ _BY_ADDRESS = "compatible"
 """The provider whose name does not say who it is: its address does."""
 _ANYWHERE = (_BY_ADDRESS, "ollama")
 """Providers that may be one's own machine, which sends no bill."""
+_LOOK_AGAIN = 300.0
+"""Seconds: the list may have been updated by then."""
+_UNLISTED = 1000
+_unlisted: dict[tuple[Any, ...], float] = {}
+"""What the list did not have, and until when not to ask again: it looks through all its patterns each time (0.1 ms)."""
 
 
 def _rate(given: Any) -> Decimal:
@@ -170,12 +176,20 @@ def listed_cost(usage: Usage, model: str, provider: str | None, base_url: str | 
         whose = {"provider_api_url": base_url or ""}
     import genai_prices  # a third of a second: the first answer that has a price pays
 
+    asked = (model, *whose.items())
+    if monotonic() < _unlisted.get(asked, 0.0):
+        return None
     counts = {"input_tokens": usage.input, "output_tokens": usage.output}
     counts |= {"cache_read_tokens": usage.cached or 0, "cache_write_tokens": usage.cache_write or 0}
     counts["output_reasoning_tokens"] = usage.reasoning or 0
     try:
         priced = genai_prices.calc_price(genai_prices.Usage(**counts), model.removeprefix("models/"), **whose)
-    except (LookupError, ValueError):  # a model that it does not know; counts that contradict each other
+    except LookupError:  # a model that it does not know
+        if len(_unlisted) >= _UNLISTED:
+            _unlisted.clear()
+        _unlisted[asked] = monotonic() + _LOOK_AGAIN
+        return None
+    except ValueError:  # counts that contradict each other
         return None
     return Decimal(priced.total_price)
 
@@ -203,6 +217,8 @@ class Seller:
             return own.cost(usage)
         if self.free:
             return Decimal(0)
+        if self._is_own:
+            return None  # nobody sells there, and the list need not be loaded: 16 MB
         costs = (listed_cost(usage, model, self.name, self.base_url) for model in models if model)
         return next((cost for cost in costs if cost is not None), None)
 

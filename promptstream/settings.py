@@ -71,6 +71,9 @@ class Settings:
         asked: Asked,
         models: Iterable[str] | None,
         extra: Mapping[str, Any] | None,
+        *,
+        streaming: bool = True,
+        conversation_id: str | None = None,
     ) -> ChatRequest:
         """Give what every round of a turn asks, but for the history.
 
@@ -93,6 +96,8 @@ class Settings:
             tools=tools,
             parameters=parameters,
             extra={**self.extra, **(extra or {})},
+            streaming=streaming,
+            conversation_id=conversation_id,
             provider=provider.name,
         )
         if not self.fallback:  # else another provider may do what this one cannot

@@ -40,6 +40,7 @@ TREE = {
     "ProtocolError": ("StreamError",),
     "LimitExceeded": ("StreamError",),
     "AnswerInvalid": ("StreamError", "ValueError"),
+    "WorkerLost": ("StreamError",),
     "Cancelled": ("StreamError",),
     "DeadlineExceeded": ("StreamError", "TimeoutError"),
     "FirstTokenTimeout": ("StreamError", "TimeoutError"),

@@ -63,6 +63,7 @@ LAYERS = {
     "promptstream.notebook": 11,
     "promptstream.pytest_plugin": 11,
     "promptstream.web": 11,
+    "promptstream.batch": 11,
     "promptstream.cli": 12,
     "promptstream.__main__": 13,
 }
@@ -70,6 +71,7 @@ LAYERS = {
 CORE = {"attrs", "requests", "urllib3", "sseclient"}
 LAZY = {"orjson", "click", "rich", "xllamacpp", "jsonschema", "referencing", "redis"}
 LAZY |= {"opentelemetry", "genai_prices", "websockets", "IPython", "markdown_it", "prompt_toolkit", "tomlkit", "pytest"}
+LAZY |= {"distributed", "matplotlib"}
 
 
 @attrs.frozen
@@ -180,7 +182,7 @@ def test_packs_import_values_and_errors_only():
 def test_only_the_transport_imports_requests_and_urllib3():
     """No dialect, no turn and no command line knows what carries the bytes; types are no exception."""
     seen = {each.by for each in IMPORTS if each.of.partition(".")[0] in ("requests", "urllib3")}
-    assert seen == {"promptstream.wire.transport"}
+    assert seen == {"promptstream.wire.transport", "promptstream.wire.adapter"}
 
 
 def test_no_dialect_opens_a_connection_by_any_other_means():

@@ -20,7 +20,7 @@ needs_setuptools = pytest.mark.skipif(
     importlib.util.find_spec("setuptools") is None, reason="needs setuptools, to build the metadata"
 )
 pytestmark = needs_checkout
-USED = {"cli", "cost", "fast", "local", "notebook", "otel", "redis", "tools", "web"}
+USED = {"cli", "cost", "fast", "local", "notebook", "otel", "redis", "report", "tools", "web"}
 EXTRAS = USED | {"all", "bench", "docs", "test"}
 
 
@@ -85,7 +85,7 @@ def test_the_extras_are_these_and_all_has_all(config):
     assert packages == ["click", "prompt_toolkit", "rich", "tomlkit"]
     assert {line.partition(">")[0] for line in lines(extras["local"])} == {"xllamacpp", "promptstream-sdk[cli]"}
     single = {"fast": "orjson", "tools": "jsonschema", "redis": "redis", "otel": "opentelemetry-api"}
-    single |= {"cost": "genai-prices", "web": "websockets"}
+    single |= {"cost": "genai-prices", "web": "websockets", "report": "matplotlib"}
     for name, package in single.items():
         assert [line.partition(">")[0] for line in lines(extras[name])] == [package]
     (own,) = [line for line in lines(extras["test"]) if line.startswith("promptstream-sdk[")]

@@ -15,8 +15,9 @@ from wires.base import KEY
 
 import promptstream
 from promptstream import Timeout, errors
+from promptstream.wire.adapter import _Idle
 from promptstream.wire.process import undivided
-from promptstream.wire.transport import Transport, _Idle
+from promptstream.wire.transport import Transport
 from promptstream.wire.watch import Watch
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=str)

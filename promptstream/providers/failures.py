@@ -81,6 +81,7 @@ class _Said:
 
 def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
     """Give the error for an HTTP *status* with its (bounded) *body*, whatever shape that has."""
+    from promptstream.providers.rate_headers import rate_limits
     from promptstream.providers.retry_hints import retry_after
 
     headers = {name.lower(): value for name, value in headers.items()}
@@ -96,6 +97,7 @@ def http_error(provider: str, secret: Secret, status: int, headers: Mapping[str,
         error.request_id = _identity(secret, request_id(headers) or headers.get("cf-ray"))
     error.phase = "headers"
     error.retry_after = retry_after(headers) or error.retry_after
+    error.rate_limits = rate_limits(headers)
     should_retry = headers.get("x-should-retry")
     if should_retry in ("true", "false"):
         error.retryable = should_retry == "true"

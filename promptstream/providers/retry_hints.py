@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from promptstream.providers.durations import seconds_in
+
 _PART = r"[0-9]+(?:\.[0-9]+)?\s*(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 _LENGTH = rf"(?:{_PART}\s*)+"  # as Go writes durations the parts touch: 6m0s
-_NUMBERS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(milli|ms|[smhd])")
 _WHOLE = re.compile(_LENGTH, re.I)
 _WORDS = re.compile(rf"(?:(?:try again|retry|available)(?: in| after)|wait(?: for)?) ({_LENGTH})", re.I)
 
@@ -54,8 +54,7 @@ def _seconds(value: Any) -> float | None:
 
 def _length(text: str) -> float | None:
     """Read a duration such as ``48.9s``, ``6m0s``, ``200ms`` or ``20 seconds``."""
-    parts = _NUMBERS.findall(text.lower())
-    return _sensible(sum(float(number) * _UNITS[unit.replace("milli", "ms")] for number, unit in parts))
+    return _sensible(seconds_in(text) or 0)
 
 
 def _sensible(seconds: float) -> float | None:

@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[type[Chunk], ChunkType | InternalType]] = {
     "opaque": (Opaque, InternalType.OPAQUE),
 }
 """What passes through a layer, by the type of its record."""
-_UNWRITTEN = {"type", "model", "response", "error", "tool_result"}
+_UNWRITTEN = {"type", "model", "response", "error", "tool_result", "rate_limits"}
 _FIELDS = {
     kind: [field for field in attrs.fields(kind) if field.name not in _UNWRITTEN] for kind in (Chunk, Finish, Opaque)
 }

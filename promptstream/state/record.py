@@ -173,10 +173,13 @@ def _value(text: object) -> dict[str, Any]:
     return value
 
 
+_write = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+"""ASCII alone, so that a lone surrogate survives; Infinity and NaN are written as Python reads them."""
+
+
 def _text(id: str, what: str, value: object) -> str:
     try:
-        # ASCII alone, so that a lone surrogate survives; Infinity and NaN are written as Python reads them.
-        return json.dumps(_plain(value, 1), ensure_ascii=True, separators=(",", ":"))
+        return _write(_plain(value, 1))
     except (_UnfitError, ValueError) as error:  # ValueError: an integer of thousands of digits
         path = "".join(reversed(getattr(error, "keys", ())))
         raise StateError(
@@ -191,9 +194,9 @@ def _plain(value: Any, depth: int) -> Any:
     if depth > DEEPEST:
         raise _UnfitError(f"is nested deeper than {DEEPEST} levels")
     if isinstance(value, Mapping):
-        return {_key(key): _inner(each, f"[{key!r:.60}]", depth) for key, each in value.items()}
+        return {_key(key): each if type(each) in _SIMPLE else _inner(each, key, depth) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_inner(each, f"[{place}]", depth) for place, each in enumerate(value)]
+        return [_inner(each, place, depth) for place, each in enumerate(value)]
     if isinstance(value, str):
         return MASK if isinstance(value, Secret) else str.__str__(value)
     if isinstance(value, int):
@@ -203,11 +206,11 @@ def _plain(value: Any, depth: int) -> Any:
     raise _UnfitError(f"is a {type(value).__name__}, which JSON does not know")
 
 
-def _inner(value: Any, key: str, depth: int) -> Any:
+def _inner(value: Any, key: object, depth: int) -> Any:
     try:
         return _plain(value, depth + 1)
     except _UnfitError as error:
-        error.keys.append(key)
+        error.keys.append(f"[{key!r:.60}]")
         raise
 
 

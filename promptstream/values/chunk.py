@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from promptstream.values.message import ToolCall, ToolResult
+from promptstream.values.rate_limits import RateLimits
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
 
@@ -160,6 +161,8 @@ class Finish(Chunk):
     """What in the usage cannot be read, in words; the answer gets one warning of it, however often it is told."""
     cost: Decimal | None = None
     request_id: str | None = None
+    rate_limits: RateLimits | None = None
+    """What the response's headers tell of them."""
     warnings: tuple[str, ...] = ()
     validations: tuple[Mapping[str, Any], ...] = ()
     """What guards found; each ends in ``Response.validations``."""

@@ -10,6 +10,7 @@ import attrs
 
 from promptstream.values.message import Message, ToolCall, part_from_dict, part_to_dict
 from promptstream.values.money import dollars
+from promptstream.values.rate_limits import RateLimits
 from promptstream.values.timing import Timing
 from promptstream.values.usage import Usage
 
@@ -64,6 +65,8 @@ class Response:
     warnings: tuple[str, ...] = ()
     complete: bool = False
     """True only where everything the provider had to send arrived."""
+    rate_limits: RateLimits | None = None
+    """What the headers of the last request told of the account's limits; None where they told nothing."""
 
     def __str__(self) -> str:
         return self.text
@@ -123,6 +126,7 @@ class Response:
         data["cost"] = None if self.cost is None else str(self.cost)
         data["validations"] = [dict(each) for each in self.validations]
         data["warnings"] = list(self.warnings)
+        data["rate_limits"] = None if self.rate_limits is None else self.rate_limits.to_dict()
         return data
 
     @classmethod
@@ -137,4 +141,6 @@ class Response:
         fields["cost"] = None if fields["cost"] is None else Decimal(fields["cost"])
         fields["validations"] = tuple(fields["validations"])
         fields["warnings"] = tuple(fields["warnings"])
+        if (limits := fields.get("rate_limits")) is not None:
+            fields["rate_limits"] = RateLimits.from_dict(limits)
         return cls(**fields)

@@ -13,7 +13,7 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from promptstream.values.request import Call
-from promptstream.wire import transport
+from promptstream.wire import adapter
 from promptstream.wire.transport import Reply, Transport
 from promptstream.wire.watch import Watch
 
@@ -92,12 +92,12 @@ def over_sockets(message: bytes) -> Iterator[Transport]:
         watch.claim(ours)
         return ours
 
-    real, transport.dial = transport.dial, paired
+    real, adapter.dial = adapter.dial, paired
     wire = Transport()
     try:
         yield wire
     finally:
-        transport.dial = real
+        adapter.dial = real
         wire.close()
         for end in ends:
             end.close()

@@ -20,7 +20,7 @@ from promptstream.values.message import ToolCall
 from promptstream.values.secret import Secret
 from promptstream.values.surrogates import mend
 from promptstream.values.usage import Usage
-from promptstream.wire.jsontext import excerpt
+from promptstream.wire.jsontext import check_depth, excerpt
 
 FINISH_REASONS = {
     "STOP": "stop",
@@ -40,6 +40,7 @@ _COUNTS = (
     *("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"),
     *("cachedContentTokenCount", "totalTokenCount"),
 )
+_RARE = frozenset({"toolUsePromptTokenCount", "thoughtsTokenCount", "cachedContentTokenCount"})
 _SNAKE = re.compile(r"_([a-z0-9])")
 
 
@@ -255,6 +256,22 @@ class GeminiAnswer:
         told = spent(counts, lambda read, unread: read_usage(read, self._usage, whole, unread))
         self._usage = told.usage_seen or self._usage
         return told
+
+    def news(self, counts: Any, data: str) -> Finish | None:
+        """Give what the counts of the event *data* tell anew; None where they say the same again."""
+        if counts.__class__ is dict and _RARE.isdisjoint(counts):
+            # Nearly every event has a prompt's count and the answer's so far: read at a third of the cost.
+            prompt, said = counts.get("promptTokenCount"), counts.get("candidatesTokenCount")
+            if (
+                prompt.__class__ is int
+                and said.__class__ is int
+                and 0 <= prompt <= MAX_COUNT
+                and 0 <= said <= MAX_COUNT
+            ):
+                self.counts, self._usage = counts, Usage(prompt, said, None, None, None, prompt + said)
+                return Finish(usage_seen=self._usage)
+        check_depth(data)  # also to compare two values goes as deep as they do
+        return None if counts == self.counts else self.usage(counts)
 
     def _clean(self, text: str) -> str:
         return cleaned(self._secret.scrub(text), MAX_TEXT)

@@ -104,10 +104,8 @@ class GeminiDialect(VendorDialect):
                         and not candidate.get("index")
                         and body["modelVersion"] == answer.model
                     ):
-                        if (counts := body.get("usageMetadata")) is not None:
-                            check_depth(data)  # also to compare two values goes as deep as they do
-                            if counts != answer.counts:
-                                yield answer.usage(counts)
+                        if (counts := body.get("usageMetadata")) is not None and (news := answer.news(counts, data)):
+                            yield news
                         yield Chunk(text, content, model=answer.model)
                         continue
             except (KeyError, TypeError, ValueError, AttributeError):
