@@ -12,13 +12,10 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed (extra test)")
 
+from desk import Desk, points, reporting
 from layers import ENDING, GONE, asking, failed, known, plain, played, text_only
 from opentelemetry import trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 from promptstream import Chunk, ChunkType, Image, Message, Text, ToolCall, ToolResult, ToolSpec, Usage, errors
@@ -31,46 +28,11 @@ TELLING = Finish(
 )
 
 
-@attrs.define(eq=False)
-class Desk:
-    """Where spans and metrics arrive."""
-
-    spans: InMemorySpanExporter
-    tracers: TracerProvider
-    reader: InMemoryMetricReader
-    meters: MeterProvider
-
-    def layer(self, **options: Any) -> Any:
-        """Make the middleware that reports here."""
-        return telemetry(self.tracers, self.meters, **options)
-
-    def span(self) -> Any:
-        """Give the one span that has ended."""
-        [span] = self.spans.get_finished_spans()
-        return span
-
-    def metrics(self) -> dict[str, Any]:
-        """Give the points of each metric by its name."""
-        data = self.reader.get_metrics_data()
-        found = [metric for each in data.resource_metrics for scope in each.scope_metrics for metric in scope.metrics]
-        return {metric.name: metric for metric in found}
-
-
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     """A tracer and a meter of the test's own."""
-    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    tracers = TracerProvider()
-    tracers.add_span_processor(SimpleSpanProcessor(spans))
-    meters = MeterProvider([reader])
-    yield Desk(spans, tracers, reader, meters)
-    tracers.shutdown()
-    meters.shutdown()
-
-
-def points(desk: Desk, name: str) -> list[Any]:
-    """Give the data points of the metric *name*."""
-    return list(desk.metrics()[name].data.data_points)
+    with reporting() as made:
+        yield made
 
 
 def request(**changes: Any) -> ChatRequest:
@@ -139,7 +101,7 @@ def test_what_is_unknown_is_left_out(desk):
         "gen_ai.provider.name": "unknown",
         "promptstream.round": 1,
     }
-    assert set(desk.metrics()) == {"gen_ai.client.operation.duration"}
+    assert set(desk.metrics()) == {"gen_ai.client.operation.duration", "promptstream.client.in_flight"}
 
 
 def test_the_metrics_are_those_of_the_conventions(desk):

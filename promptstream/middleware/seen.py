@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from time import monotonic
+from typing import Protocol
 
 from promptstream.errors import Cancelled, ProviderError
 from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import Message, Part, Reasoning, Text
+from promptstream.values.pace import Pace
 from promptstream.values.request import ChatRequest
 from promptstream.values.usage import Usage
 
-_TEXT = ChunkType.TEXT
+_TEXT, _REASONING = ChunkType.TEXT, ChunkType.REASONING
+
+
+class Priced(Protocol):
+    """What prices a round: see :class:`promptstream.pricing.Seller`."""
+
+    def cost(self, usage: Usage, *models: str | None) -> Decimal | None:
+        """Give what it costs in USD, or None."""
 
 
 class Seen:
@@ -32,6 +42,12 @@ class Seen:
         """True once the finish signal passed."""
         self.request_id: str | None = None
         self.usage = Usage()
+        self.cost: Decimal | None = None
+        """USD, once it is known."""
+        self.retries = 0
+        """Requests that were sent again, or to another provider."""
+        self.pace = Pace()
+        self._asked = request.model
         self._kept: list[Chunk] | None = [] if content else None
 
     @property
@@ -45,11 +61,14 @@ class Seen:
         if kind.__class__ is ChunkType:
             if self.first is None:
                 self.first, self.answered = self.seconds, True
+                self.pace.came()
             if kind is _TEXT:
                 if self.first_text is None:
                     self.first_text = self.seconds
                 self.chunks += 1
                 self.characters += len(chunk.text)
+            elif kind is _REASONING:
+                self.pace.came(thought=True)
             self.model = chunk.model or self.model
             if self._kept is not None:
                 self._kept.append(chunk)
@@ -58,15 +77,26 @@ class Seen:
 
     def _finish(self, chunk: Finish) -> None:
         if chunk.restart:
-            self.provider = chunk.provider or self.provider
+            self.retries += 1
+            if chunk.provider is not None:
+                self.provider, self._asked = chunk.provider, chunk.model or ""
             self.request_id, self.usage, self.reason, self.finished = None, Usage(), None, False
-            self.answered = self.first is not None
+            self.answered, self.cost = self.first is not None, None
+        elif chunk.cost is not None:
+            self.cost = chunk.cost
         self.model = chunk.model or self.model
         self.request_id = self.request_id or chunk.request_id
         self.usage = chunk.usage_seen or self.usage
         self.reason = chunk.reason or self.reason
         self.finished = self.finished or chunk.reason is not None or chunk.sentinel
         self.answered = self.answered or self.finished or (chunk.model is not None and not chunk.restart)
+        if self.finished:
+            self.pace.finish()
+
+    def price(self, seller: Priced | None) -> None:
+        """Price the round by *seller*, where it is whole and the provider has told no cost of it."""
+        if self.cost is None and self.finished and seller is not None:
+            self.cost = seller.cost(self.usage, self.model if self.answered else None, self._asked)
 
     def message(self) -> Message:
         """Give what was kept as the assistant's message."""

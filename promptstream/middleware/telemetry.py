@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from promptstream._version import __version__
 from promptstream.errors import ConfigError
-from promptstream.middleware.log import NAME
+from promptstream.middleware.instruments import Instruments, apart, asked, complain
 from promptstream.middleware.onion import CallNext, Middleware
 from promptstream.middleware.seen import Seen, class_of
-from promptstream.values.chunk import Chunk
+from promptstream.values.chunk import Chunk, ChunkType
 from promptstream.values.format import Format
 from promptstream.values.message import Document, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from promptstream.values.request import ChatRequest
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import Histogram, Meter, MeterProvider
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
-"""The buckets that the conventions ask for."""
-_PROVIDERS = {"gemini": "gcp.gemini"}
-"""What the conventions call a provider by another name than we do."""
+    from promptstream.pricing import Seller
+
+_TEXT = ChunkType.TEXT
 _PARAMETERS = {
     "temperature": float,
     "top_p": float,
@@ -40,22 +38,25 @@ _PARAMETERS = {
 
 
 def telemetry(
-    tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None, content: bool = False
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    content: bool = False,
+    chunks: bool = False,
 ) -> Middleware:
     """Trace and measure each round by OpenTelemetry's conventions for generative AI, which are in development.
 
     A span "chat MODEL" of kind CLIENT, child of the span that is current where the loop begins, tells the request's
-    parameters, the answering model, finish reason, tokens and time to the first chunk. It is never the current span
-    of your loop's body: only while the request is sent is it current, so that an HTTP client's own span becomes its
-    child. A round that fails gets status ERROR and the error's class, never its message; one that its loop left is
-    no error, and has ``promptstream.cancelled``. The metrics are ``gen_ai.client.operation.duration``,
-    ``gen_ai.client.operation.time_to_first_chunk`` and ``gen_ai.client.token.usage``. Where a processor or an exporter
-    raises, the turn goes on, and the logger "promptstream" warns. One of these may serve many conversations in many
-    threads.
+    parameters, the answering model, finish reason, tokens, cost and time to the first chunk. It is never the current
+    span of your loop's body: only while the request is sent is it current, so that an HTTP client's own span becomes
+    its child. A round that fails gets status ERROR and the error's class, never its message; one that its loop left
+    is no error, and has ``promptstream.cancelled``. The metrics are told of on the page "Telemetry". Where a processor
+    or an exporter raises, the turn goes on, and the logger "promptstream" warns. One of these may serve many
+    conversations in many threads.
 
     Args:
         tracer_provider, meter_provider: where they go; the global ones where none is given.
         content: add the messages, the tools and the answer to the span, which may be long and personal.
+        chunks: measure the time waited for each chunk, too, which takes some ten microseconds a chunk.
 
     Raises:
         ConfigError: OpenTelemetry is not installed.
@@ -67,81 +68,109 @@ def telemetry(
             "telemetry needs OpenTelemetry, which is not installed: pip install 'promptstream-sdk[otel]'"
         ) from error
     tracer = trace.get_tracer("promptstream", __version__, tracer_provider)
-    instruments = _Instruments.of(metrics.get_meter("promptstream", __version__, meter_provider))
-
-    def traced(request: ChatRequest, call_next: CallNext) -> Iterator[Chunk]:
-        return _traced(tracer, instruments, content, request, call_next)
-
-    return traced
+    instruments = Instruments.of(metrics.get_meter("promptstream", __version__, meter_provider))
+    return _Telemetry(tracer, instruments, content, chunks, tracer_provider is None and meter_provider is None)
 
 
-@attrs.frozen(eq=False)
-class _Instruments:
-    """The three histograms of a client."""
+@attrs.frozen(eq=False, repr=False)
+class _Telemetry:
+    """Be the layer. It pickles where it reports to the global providers, and then to those of where it arrives."""
 
-    duration: Histogram
-    first: Histogram
-    tokens: Histogram
+    tracer: Tracer
+    instruments: Instruments
+    content: bool
+    chunks: bool
+    _globally: bool
+    _sellers: dict[str, Seller] = attrs.field(factory=dict, init=False)
+    """What prices the answers of a provider, by its name."""
 
-    @classmethod
-    def of(cls, meter: Meter) -> _Instruments:
-        """Make them by *meter*."""
-        return cls(
-            _histogram(meter, "gen_ai.client.operation.duration", "s", "GenAI operation duration.", SECONDS),
-            _histogram(
-                meter,
-                "gen_ai.client.operation.time_to_first_chunk",
-                "s",
-                "Time from the request to the first chunk of the answer.",
-                SECONDS,
-            ),
-            _histogram(meter, "gen_ai.client.token.usage", "{token}", "Input and output tokens used.", TOKENS),
-        )
+    def __repr__(self) -> str:
+        return "telemetry()"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self._globally:
+            raise TypeError(
+                "telemetry() with providers of its own reports from this process alone. Leave them out, and set "
+                "OpenTelemetry's global ones where it is to run."
+            )
+        return (telemetry, (None, None, self.content, self.chunks))
 
-def _histogram(meter: Meter, name: str, unit: str, description: str, buckets: tuple[float, ...]) -> Histogram:
-    create: Callable[..., Histogram] = meter.create_histogram
-    try:
-        return create(name, unit, description, explicit_bucket_boundaries_advisory=buckets)
-    except TypeError:  # OpenTelemetry before 1.30 takes no advice
-        return create(name, unit, description)
+    def meet(self, provider: Any, pricing: Any) -> None:
+        """Take note of what prices a provider's answers; a turn calls this by itself."""
+        seller = None if pricing is None else pricing.seller
+        self._sellers[provider.name] = seller if seller and seller.name == provider.name else provider.seller
 
+    def __call__(self, request: ChatRequest, call_next: CallNext) -> Iterator[Chunk]:
+        """Run one round. The span is handed about by hand: what is current belongs to whoever holds the loop."""
+        span = _begin(self.tracer, request, self.content)
+        content = self.content and span.is_recording()
+        seen = Seen(request, content)
+        before, failure = asked(request, request.provider), None
+        with apart():
+            self.instruments.in_flight.add(1, before)
+        try:
+            chunks = call_next(request)
+            yield from self._begun(span, seen, chunks)
+            yield from self._going_on(seen, request, chunks) if self.chunks else _rest(seen, content, chunks)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._end(span, seen, request, failure, content)
+            with apart():
+                self.instruments.in_flight.add(-1, before)
+            del failure  # a frame that kept what it raises would be a cycle with its traceback
 
-def _traced(
-    tracer: Tracer, instruments: _Instruments, content: bool, request: ChatRequest, call_next: CallNext
-) -> Iterator[Chunk]:
-    """Run one round. The span is handed about by hand: what is current belongs to whoever holds the loop."""
-    span = _begin(tracer, request, content)
-    content = content and span.is_recording()
-    seen = Seen(request, content)
-    failure: BaseException | None = None
-    try:
-        for chunk in _inside(span, seen, call_next(request)):
+    def _begun(self, span: Span, seen: Seen, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Yield *chunks* to the first visible one; the span is current in what makes them, and never at a yield."""
+        from opentelemetry.context import attach, detach
+        from opentelemetry.trace import set_span_in_context
+
+        while seen.first is None:
+            token = attach(set_span_in_context(span))
+            try:
+                chunk = next(chunks, None)
+            finally:
+                detach(token)
+            if chunk is None:
+                return
             seen.add(chunk)
             yield chunk
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
+
+    def _going_on(self, seen: Seen, request: ChatRequest, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Yield the rest, and record how long each was waited for: the time of the loop's body does not count."""
+        common, record, since = _common(seen, request), self.instruments.per_chunk.record, monotonic()
+        for chunk in chunks:
+            waited = monotonic() - since
+            seen.add(chunk)
+            if not (request.streaming and chunk.type.__class__ is ChunkType):
+                yield chunk
+                continue
+            try:
+                record(waited, common)
+            except Exception as error:  # as in apart(), which costs more than all the rest
+                complain(error)
+            yield chunk
+            since = monotonic()
+
+    def _end(self, span: Span, seen: Seen, request: ChatRequest, failure: BaseException | None, content: bool) -> None:
         common, failed = _common(seen, request), _failed(seen, failure)
-        with _apart():
+        with apart():
+            seen.price(self._sellers.get(seen.provider))
+        with apart():
             _tell(span, seen, request, common | failed, content)
-        with _apart():
+        with apart():
             span.end()
-        with _apart():
-            _measure(instruments, seen, request, common, failed)
-        del failure  # a frame that kept what it raises would be a cycle with its traceback
+        with apart():
+            self.instruments.measure(seen, request, common, failed.get("error.type"))
 
 
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Keep what fails in OpenTelemetry, or in what was hung into it, from the turn; a line in the log tells of it."""
-    try:
-        yield
-    except Exception as error:
-        from logging import getLogger
-
-        getLogger(NAME).warning("Telemetry failed (%s); the turn goes on.", class_of(error))
+def _rest(seen: Seen, content: bool, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Yield the rest; of a text there is nothing more to know, unless it is kept."""
+    for chunk in chunks:
+        if content or chunk.type is not _TEXT:
+            seen.add(chunk)
+        yield chunk
 
 
 def _begin(tracer: Tracer, request: ChatRequest, content: bool) -> Span:
@@ -149,40 +178,18 @@ def _begin(tracer: Tracer, request: ChatRequest, content: bool) -> Span:
     from opentelemetry.trace import NonRecordingSpan, SpanKind, get_current_span
 
     span: Span = NonRecordingSpan(get_current_span().get_span_context())
-    with _apart():
-        asked = _request_attributes(request)
-        name = f"{asked['gen_ai.operation.name']} {request.model}".rstrip()
-        span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=asked)
+    with apart():
+        told = _request_attributes(request)
+        name = f"{told['gen_ai.operation.name']} {request.model}".rstrip()
+        span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=told)
         if content and span.is_recording():
             span.set_attributes(_content_attributes(request))
     return span
 
 
-def _inside(span: Span, seen: Seen, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield *chunks*; the span is current in what makes them until the first visible one, and never at a yield."""
-    from opentelemetry.context import attach, detach
-    from opentelemetry.trace import set_span_in_context
-
-    while seen.first is None:
-        token = attach(set_span_in_context(span))
-        try:
-            chunk = next(chunks, None)
-        finally:
-            detach(token)
-        if chunk is None:
-            return
-        yield chunk
-    yield from chunks
-
-
 def _request_attributes(request: ChatRequest) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "gen_ai.operation.name": "chat" if request.prompt is None else "text_completion",
-        "gen_ai.provider.name": _PROVIDERS.get(request.provider, request.provider or "unknown"),
-        "promptstream.round": request.round,
-    }
-    if request.model:
-        told["gen_ai.request.model"] = request.model
+    told = asked(request, request.provider)
+    told["promptstream.round"] = request.round
     if request.conversation_id is not None:
         told["gen_ai.conversation.id"] = request.conversation_id
     if request.streaming:
@@ -211,6 +218,10 @@ def _tell(span: Span, seen: Seen, request: ChatRequest, told: dict[str, Any], co
         told["gen_ai.response.finish_reasons"] = [seen.reason]
     if request.streaming and seen.first is not None:
         told["gen_ai.response.time_to_first_chunk"] = seen.first
+    if seen.cost is not None:
+        told["promptstream.cost"] = float(seen.cost)
+    if seen.retries:
+        told["promptstream.retries"] = seen.retries
     if content:
         told["gen_ai.output.messages"] = _json([{"finish_reason": "unknown"} | _message(seen.message())])
     if "error.type" in told:
@@ -227,27 +238,9 @@ def _failed(seen: Seen, error: BaseException | None) -> dict[str, Any]:
     return {"error.type": class_of(error)}
 
 
-def _measure(
-    instruments: _Instruments, seen: Seen, request: ChatRequest, common: dict[str, Any], failed: dict[str, Any]
-) -> None:
-    """Record the round in the metrics."""
-    failed = {name: value for name, value in failed.items() if name == "error.type"}
-    if request.streaming and seen.first is not None:
-        instruments.first.record(seen.first, common)
-    instruments.duration.record(seen.seconds, common | failed)
-    for kind, count in (("input", seen.usage.input), ("output", seen.usage.output)):
-        if count is not None:
-            instruments.tokens.record(count, common | {"gen_ai.token.type": kind})
-
-
 def _common(seen: Seen, request: ChatRequest) -> dict[str, Any]:
     """Give what the metrics are told apart by."""
-    told = {
-        "gen_ai.operation.name": "chat" if request.prompt is None else "text_completion",
-        "gen_ai.provider.name": _PROVIDERS.get(seen.provider, seen.provider or "unknown"),
-    }
-    if request.model:
-        told["gen_ai.request.model"] = request.model
+    told = asked(request, seen.provider)
     if seen.answered and seen.model:
         told["gen_ai.response.model"] = seen.model
     return told
