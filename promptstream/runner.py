@@ -48,9 +48,19 @@ def at_it(runner: Any) -> bool:
         return False
     if host == platform.node() and pid == os.getpid() and began == _began(pid):
         return token in _ours
-    if host == platform.node() and sys.platform != "win32":  # there, signal 0 is no question but a Ctrl-C
+    if _is_seen(host):
         return _lives(pid) and began == _began(pid)
     return time.time() - at < LEASE
+
+
+def is_gone(runner: Mapping[str, Any]) -> bool:
+    """Tell whether the process of *runner*, which :func:`begin` gave, was on this machine and is no more."""
+    pid = int(runner["pid"])
+    return _is_seen(runner["host"]) and not (_lives(pid) and runner["began"] == _began(pid))
+
+
+def _is_seen(host: Any) -> bool:
+    return bool(host == platform.node()) and sys.platform != "win32"  # there, signal 0 is no question but a Ctrl-C
 
 
 def _lives(pid: int) -> bool:

@@ -14,6 +14,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import requests
+
 from promptstream.providers import Scripted
 from promptstream.web import Relay
 
@@ -24,9 +26,9 @@ LONG = 60
 KEYS = {"type", "content", "tool_call", "error", "final"}
 
 
-def wait_until(what: Callable[[], object]) -> None:
+def wait_until(what: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until *what* gives something true."""
-    until = monotonic() + PATIENCE
+    until = monotonic() + seconds
     while not what():
         assert monotonic() < until, "it did not happen"
         sleep(0.005)
@@ -54,6 +56,11 @@ def _is_socket(path: Path) -> bool:
         return os.readlink(path).startswith("socket:")
     except OSError:
         return False
+
+
+def texts(answer: requests.Response) -> str:
+    """Give the text of a whole answer in lines of JSON."""
+    return "".join(json.loads(line)["content"] for line in answer.text.splitlines())
 
 
 class Client:

@@ -66,11 +66,18 @@ def open_talk(
 
 
 def relay_options(
-    flags: Flags, *, pack: str | None, prompt: str | None, system: str | None
+    flags: Flags,
+    *,
+    pack: str | None,
+    prompt: str | None,
+    system: str | None,
+    quiet: bool = False,
+    attended: bool = True,
 ) -> tuple[Pack | None, dict[str, Any]]:
     """Give the pack and the options that a relay is made with: it opens conversations as :func:`open_talk` does one.
 
-    Each call of a tool waits for the client's word, unless --yes was given.
+    Each call of a tool waits for the client's word, unless --yes was given; where nobody attends it, only those that
+    are declared to. Where it is *quiet*, it does not tell which provider was chosen.
 
     Raises:
         PromptStreamError: as :func:`open_talk`.
@@ -79,13 +86,15 @@ def relay_options(
     place = _place(flags, loaded)
     choice = chosen(place, flags.config)
     options = _settings(flags, place, choice, loaded, prompt)
-    options["tools"] = [tool(each, approval=not flags.yes) for each in load_tools(flags.tools)]
+    tools = load_tools(flags.tools)
+    options["tools"] = [tool(each, approval=not flags.yes) for each in tools] if attended or flags.yes else tools
     options["variables"] = flags.variables or None
     if loaded is None:
         options["system"] = flags.ambient.get("system", "") if system is None else system
-    else:
+    elif not quiet:
         _doubt(flags.variables, loaded.prompt(prompt))
-    tell(f"{choice.name} · {place.model or choice.model or 'its default model'} ({choice.reason})", dim=True)
+    if not quiet:
+        tell(f"{choice.name} · {place.model or choice.model or 'its default model'} ({choice.reason})", dim=True)
     if choice.name == "local":
         _fetch_weights()
     return loaded, options

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from promptstream.cli import completion
+from promptstream.cli import completion, workers
 from promptstream.cli.flags import SYSTEM, Flags, serving
 from promptstream.cli.opening import relay_options
 from promptstream.cli.sections import Command, option
@@ -24,6 +24,8 @@ TOKEN_VARIABLE = "PROMPTSTREAM_RELAY_TOKEN"  # noqa: S105
 _SWITCH = 0.05
 """Seconds until a thread that waits for Python's lock asks for it. With hundreds of streams, Python's own 5 ms have the
 threads do little but ask."""
+_ASKING = 4000
+"""Threads that may ask in a second: 2,000 streams that asked every 50 ms would come to nothing else."""
 _EACH, _BESIDES = 3, 128
 """Descriptors that a client takes (its own, its provider's, and one for a second of either), and all else."""
 
@@ -88,7 +90,17 @@ Exit codes:
     show_default=True,
     type=click.IntRange(1),
     metavar="N",
-    help="How many clients at once.",
+    help="How many clients at once, shared out equally among the workers.",
+)
+@option(
+    "--workers",
+    section="Relay",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="How many processes serve the port: one for each core that hundreds of streams need. Without --store they "
+    "keep conversations in a private file until the end.",
 )
 @option(
     "--share-port",
@@ -96,6 +108,7 @@ Exit codes:
     is_flag=True,
     help="Let further processes of this command serve the same port; they need the same --store.",
 )
+@option(workers.OPTION, "line", section="Relay", hidden=True, type=int, help="Be a worker of --workers.")
 @option("--page/--no-page", section="Relay", default=True, help="Serve the web page.")
 @option("--open", "opened", section="Relay", is_flag=True, help="Show the page in a browser.")
 @serving
@@ -105,6 +118,7 @@ def serve(
     system: str | None,
     token_file: str | None,
     opened: bool,
+    line: int | None,
     flags: Flags,
     **settings: Any,
 ) -> None:
@@ -119,31 +133,48 @@ def serve(
       promptstream serve weather.pack.json --tools weather.py --open
       curl -N -d '{"message": "Hi"}' http://127.0.0.1:8000/chat
     """
-    from promptstream.web import Relay
-
     if pack is not None and system:
         raise click.UsageError("--system is for a relay without a PACK.")
+    if line is None and settings["workers"] > 1:
+        settings["max_connections"] = -(-settings["max_connections"] // settings["workers"])
+        make_room(settings["max_connections"])
+        workers.supervise(settings, lambda url: _tell(url, opened))
+        return
+    from promptstream.web import Relay
+
+    worker = None if line is None else workers.Line(line)
+    settings |= {} if worker is None else worker.settings
+    del settings["workers"]
     token = _token(token_file)
     if not (is_loopback(settings["host"]) or token is not None or settings["insecure"]):
         raise ConfigError(
             f"--host {settings['host']}: whoever reaches this machine could have conversations at your cost. Set "
             f"{TOKEN_VARIABLE}, or give --token-file; --insecure is for where something else keeps strangers out."
         )
-    loaded, options = relay_options(flags, pack=pack, prompt=prompt, system=system)
-    make_room(settings["max_connections"])
+    quiet = worker is not None and worker.quiet
+    loaded, options = relay_options(flags, pack=pack, prompt=prompt, system=system, quiet=quiet)
+    if worker is None:
+        make_room(settings["max_connections"])
     relay = Relay(loaded, prompt, token=token, **settings, **options)
-    sys.setswitchinterval(_SWITCH)
+    sys.setswitchinterval(max(_SWITCH, settings["max_connections"] / _ASKING))
+    if worker is not None:
+        worker.serve(relay)
+        return
     _heed(_stop)
     with relay:
         try:
-            if sys.stdout is not None:  # a service has none
-                write(f"{relay.url}\n")
-            tell("Stop it by Ctrl-C.", dim=True)
-            if opened:
-                click.launch(relay.url)
+            _tell(relay.url, opened)
             relay.serve_forever()
         except KeyboardInterrupt:
             tell("Closing.", dim=True)
+
+
+def _tell(url: str, opened: bool) -> None:
+    if sys.stdout is not None:  # a service has none
+        write(f"{url}\n")
+    tell("Stop it by Ctrl-C.", dim=True)
+    if opened:
+        click.launch(url)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -158,8 +189,12 @@ def _heed(by: Any) -> None:
             signal.signal(number, by)
 
 
-def make_room(connections: int) -> None:
-    """Raise the limit of open files to what *connections* clients need; say so where the system does not allow it."""
+def make_room(connections: int, who: str = "clients", flag: str = "--max-connections") -> None:
+    """Raise the limit of open files to what *connections* need; say so where the system does not allow it.
+
+    Args:
+        who: what they are, and *flag* what says how many, for whoever is told.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -174,8 +209,8 @@ def make_room(connections: int) -> None:
         soft = allowed
     if soft < needed:
         tell(
-            f"{connections} clients need up to {needed:,} open files, and this system allows {soft:,}: raise it "
-            "(ulimit -n), or give fewer --max-connections.",
+            f"{connections} {who} need up to {needed:,} open files, and this system allows {soft:,}: raise it "
+            f"(ulimit -n), or give fewer {flag}.",
             notable=True,
         )
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from promptstream.state.memory import MemoryStore
     from promptstream.state.redis import RedisStore
     from promptstream.state.sqlite import SQLiteStore
-    from promptstream.state.store import Entry, Kept, Store, open_store
+    from promptstream.state.store import Entry, Kept, Notes, Store, open_store
 
-__all__ = ["Entry", "Kept", "MemoryStore", "RedisStore", "SQLiteStore", "Store", "open_store"]
+__all__ = ["Entry", "Kept", "MemoryStore", "Notes", "RedisStore", "SQLiteStore", "Store", "open_store"]
 
 _HOMES = {"MemoryStore": "memory", "RedisStore": "redis", "SQLiteStore": "sqlite"}
 

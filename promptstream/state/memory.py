@@ -46,6 +46,7 @@ class MemoryStore:
         self._most, self._characters, self._size = most, characters, 0
         self._rows: dict[str, _Row] = {}
         self._gone: dict[str, int] = {}
+        self._notes: dict[str, tuple[str, float]] = {}
         self._closed = False
         self._locks: dict[int, threading.Lock] = {}
 
@@ -117,11 +118,28 @@ class MemoryStore:
                 del self._rows[id]
             return row is not None
 
+    def swap(self, name: str, before: str | None, after: str | None, seconds: float) -> str | None:
+        """Change a note; see :meth:`promptstream.state.Notes.swap`."""
+        record.check_id(name)
+        with self._lock():
+            self._open()
+            now = time.monotonic()
+            for each in [each for each, (_, until) in self._notes.items() if until <= now]:
+                del self._notes[each]
+            held, _ = self._notes.get(name, (None, 0.0))
+            if held != before:
+                return held
+            self._notes.pop(name, None)
+            if after is not None:
+                self._notes[name] = after, now + seconds
+            return after
+
     def close(self) -> None:
         """Forget everything."""
         with self._lock():
             self._closed = True
             self._rows.clear()
+            self._notes.clear()
             self._gone.clear()
             self._size = 0
 

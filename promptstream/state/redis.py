@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptstream.errors import ConfigError, StateError
 from promptstream.state import record
-from promptstream.state.redis_scripts import DELETE, FORMAT, LOAD, SAVE, TIDY
+from promptstream.state.redis_scripts import DELETE, FORMAT, LOAD, SAVE, SWAP, TIDY
 from promptstream.state.store import Entry, Kept
 from promptstream.values.message import Message
 from promptstream.values.secret import plain
@@ -150,6 +150,16 @@ class RedisStore:
             self._client.zrem(self._index, _member(id))
         return bool(done)
 
+    def swap(self, name: str, before: str | None, after: str | None, seconds: float) -> str | None:
+        """Change a note; see :meth:`promptstream.state.Notes.swap`."""
+        record.check_id(name)
+        key = f"{self._prefix}:note:{_tag(name)}".encode()
+        words = ["-" if each is None else f"={each}" for each in (before, after)]
+        with self._talking(name, "Whether the note was changed is not known."):
+            answer: Any = self._client.eval(SWAP, 1, key, *words, max(1, int(seconds * 1000)))
+            noted = record.as_text(answer)
+        return None if noted == "-" else noted[1:]
+
     def close(self) -> None:
         """Close the connections, if they are this store's own; may be called twice."""
         if not self._closed and self._ours:
@@ -163,9 +173,7 @@ class RedisStore:
     def _keys(self, id: str) -> tuple[bytes, bytes, bytes]:
         """Give the keys of the head, the messages, and the revision of one that was deleted."""
         record.check_id(id)
-        # In braces, so that a cluster keeps them in one place; its own braces would end that early.
-        tag = id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
-        head, messages, deleted = (f"{self._prefix}:{{{tag}}}:{part}" for part in ("head", "messages", "deleted"))
+        head, messages, deleted = (f"{self._prefix}:{_tag(id)}:{part}" for part in ("head", "messages", "deleted"))
         return head.encode(), messages.encode(), deleted.encode()
 
     def _heads(self, names: Sequence[str]) -> Sequence[Sequence[Any]]:
@@ -208,6 +216,11 @@ class RedisStore:
             if "WRONGTYPE" in str(error):
                 raise record.corrupt(id, self._where, "another program uses its keys") from error
             raise StateError(f"{self._where} refused: {error!s:.200} Nothing was changed.") from error
+
+
+def _tag(id: str) -> str:
+    """Give *id* in braces, so that a cluster keeps its keys in one place; its own braces would end that early."""
+    return f"{{{id.replace('%', '%25').replace('{', '%7B').replace('}', '%7D')}}}"
 
 
 def _member(id: str) -> bytes:

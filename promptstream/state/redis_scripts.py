@@ -48,6 +48,15 @@ if type(revision) == 'string' then redis.call('SET', KEYS[3], revision, 'EX', 25
 return 1
 """
 
+SWAP = """
+local held = redis.call('GET', KEYS[1])
+local noted = held and '=' .. held or '-'
+if noted ~= ARGV[1] then return noted end
+if ARGV[2] == '-' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], string.sub(ARGV[2], 2), 'PX', ARGV[3]) end
+return ARGV[2]
+"""
+
 TIDY = """
 local before = tonumber(ARGV[1])
 for place = 2, #ARGV do

@@ -133,6 +133,17 @@ class SQLiteStore:
             connection.execute("INSERT OR REPLACE INTO deleted VALUES (?, ?)", (id, row[1]))
         return True
 
+    def swap(self, name: str, before: str | None, after: str | None, seconds: float) -> str | None:
+        """Change a note; see :meth:`promptstream.state.Notes.swap`."""
+        record.check_id(name)
+        with self._connection() as connection:
+            connection.execute("PRAGMA synchronous = NORMAL")  # a note need not outlive the machine's end
+            try:
+                with self._changing(connection, "BEGIN IMMEDIATE"):
+                    return self._swap(connection, name, before, after, seconds)
+            finally:
+                connection.execute("PRAGMA synchronous = FULL")
+
     def close(self) -> None:
         """Close all connections, once what they are about is done; may be called twice."""
         self._pool.close()
@@ -150,14 +161,34 @@ class SQLiteStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         """See one state of the file in the block, and write all of it or nothing."""
-        with self._connection() as connection:
-            connection.execute(begin)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        with self._connection() as connection, self._changing(connection, begin):
+            yield connection
+
+    @contextmanager
+    def _changing(self, connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+        connection.execute(begin)
+        try:
+            yield
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _swap(
+        self, connection: sqlite3.Connection, name: str, before: str | None, after: str | None, seconds: float
+    ) -> str | None:
+        now = time.time()
+        connection.execute(sqlite_file.NOTES)
+        connection.execute("DELETE FROM notes WHERE until <= ?", (now,))
+        row = connection.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        held = None if row is None else record.as_text(row[0])
+        if held != before:
+            return held
+        if after is None:
+            connection.execute("DELETE FROM notes WHERE name = ?", (name,))
+        else:
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (name, after, now + seconds))
+        return after
 
     def _head(self, connection: sqlite3.Connection, id: str) -> tuple[int, int, int, float] | None:
         """Give the number, revision, count of messages and time of creation of *id*."""

@@ -38,6 +38,11 @@ _TABLES = (
     )""",
     "CREATE TABLE deleted (id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID",
 )
+NOTES = (
+    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL, until REAL NOT NULL) "
+    "WITHOUT ROWID"
+)
+"""Made when the first note is; who knows of none reads the file as before."""
 _USED = (
     "SELECT number, id, revision, messages, state, metadata, created, updated FROM conversations LIMIT 0",
     "SELECT conversation, position, message FROM messages LIMIT 0",

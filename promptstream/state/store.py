@@ -90,6 +90,23 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class Notes(Protocol):
+    """Keep short notes beside the conversations: those who share a store tell each other by them who does what.
+
+    The stores of this package do; a store of your own need not. Any thread may call it, and it raises what any method
+    of a Store raises.
+    """
+
+    def swap(self, name: str, before: str | None, after: str | None, seconds: float) -> str | None:
+        """Put *after* in the place of *before* in one step, if that is noted under *name*; give what is from here on.
+
+        None is no note. A note is forgotten after *seconds*; it may be lost earlier, where the server or the machine
+        breaks down.
+        """
+        ...
+
+
 def open_store(where: Store | str | os.PathLike[str]) -> tuple[Store, bool]:
     """Give the store at *where*, and whether it was made here, so that the caller closes it.
 

@@ -14,9 +14,10 @@ from promptstream.opening import chat
 from promptstream.opening import open as open_pack
 from promptstream.packs.pack import load
 from promptstream.settings import gathered, split_variables
+from promptstream.web.leases import BUSY, Leases
 
 if TYPE_CHECKING:
-    from promptstream.state.store import Store
+    from promptstream.state.store import Notes, Store
 
 Opener = Callable[[str], Conversation]
 """An id in, the conversation that is kept under it, or a new one of that id, out."""
@@ -39,10 +40,12 @@ class Taker(Protocol):
 class Conversations:
     """Open conversations, and know which of them runs a turn. Any thread may use it."""
 
-    def __init__(self, opener: Opener, store: Store | None) -> None:
+    def __init__(self, opener: Opener, store: Store | None, notes: Notes | None = None) -> None:
         self._opener, self.store = opener, store
         self._takers: dict[str, Taker] = {}
         self._changed = threading.Condition()
+        self.leases = Leases(notes, self._cancel_here)
+        """What the relays that share the store know of each other's turns."""
 
     def new(self) -> Conversation:
         """Open a conversation under an id that nobody can guess."""
@@ -51,17 +54,24 @@ class Conversations:
     def kept(self, id: object) -> Conversation:
         """Open the conversation that is kept under *id*; waits a moment for a turn whose client has left.
 
+        That a client of another relay has left cannot be known: its turn is waited for as long in any case.
+
         Raises:
-            StateError: there is none, or it cannot be read.
+            StateError: there is none, or it cannot be read; ConversationBusy: its first turn is still running.
         """
         if not isinstance(id, str) or not _fits(id):
             raise StateError("There is no such conversation.")
         first = self.store is not None and not self.store.revision(id)  # that its client left may not be known yet
+        until = monotonic() + _PATIENCE
         with self._changed:
-            until = monotonic() + _PATIENCE
             while (taker := self._takers.get(id)) is not None and (taker.leaving or first) and monotonic() < until:
                 self._changed.wait(until - monotonic())
+        running = taker is not None or self.leases.runs_elsewhere(id, until - monotonic())
         if self.store is not None and not self.store.revision(id):
+            if running:
+                raise ConversationBusy(
+                    "The first turn of this conversation is running; cancel it, or wait for its end."
+                )
             raise StateError("There is no such conversation.")
         conv = self._open(id)
         if not conv.messages:
@@ -84,19 +94,28 @@ class Conversations:
         """Let *taker* run a turn.
 
         Raises:
-            ConversationBusy: another does.
+            ConversationBusy: another does, here or in another relay; StateError: the store cannot be asked.
         """
         with self._changed:
             if id in self._takers:
-                raise ConversationBusy("A turn of this conversation is running; cancel it, or wait for its end.")
+                raise ConversationBusy(BUSY)
             self._takers[id] = taker
+        try:
+            self.leases.take(id)
+        except BaseException:
+            self._let_go(id)
+            raise
 
     def release(self, id: str, taker: Taker) -> None:
         """Let others run a turn."""
+        if self._takers.get(id) is taker:
+            self.leases.release(id)  # first, so that who takes it here next has a lease of its own
+            self._let_go(id)
+
+    def _let_go(self, id: str) -> None:
         with self._changed:
-            if self._takers.get(id) is taker:
-                del self._takers[id]
-                self._changed.notify_all()
+            del self._takers[id]
+            self._changed.notify_all()
 
     def known(self, id: object) -> bool:
         """Tell whether there may be a conversation *id*: one is kept under it, or runs a turn."""
@@ -105,14 +124,23 @@ class Conversations:
         with self._changed:
             if id in self._takers:
                 return True
-        return self.store is None or (_fits(id) and self.store.revision(id) > 0)
+        return self.store is None or (_fits(id) and (self.store.revision(id) > 0 or self.leases.runs_elsewhere(id)))
 
     def cancel(self, id: str) -> None:
-        """Stop the turn that runs, if there is one."""
+        """Stop the turn that runs, if there is one; in another relay it takes up to a second.
+
+        Raises:
+            StateError: the store cannot be asked.
+        """
+        if not self._cancel_here(id):
+            self.leases.ask_to_stop(id)
+
+    def _cancel_here(self, id: str) -> bool:
         with self._changed:
             taker = self._takers.get(id)
         if taker is not None:
             taker.cancel()
+        return taker is not None
 
     def _open(self, id: str) -> Conversation:
         conv = self._opener(id)

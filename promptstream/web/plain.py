@@ -110,7 +110,9 @@ class Exchange(BaseHTTPRequestHandler):
             self._say(400, refused(error))
             return
         self.answer = answer = _Answer(self)
-        talk = Talk(self.house.conversations, answer.say, fixed=self.house.fixed, ended=answer.end)
+        talk = Talk(
+            self.house.conversations, answer.say, hands=self.house.hands, fixed=self.house.fixed, ended=answer.end
+        )
         try:
             with self.house.having(talk):
                 self._act(talk, action, answer)

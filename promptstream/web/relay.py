@@ -36,7 +36,7 @@ _RESERVE = 16
 """Connections beyond the limit that are heard, for who asks whether the relay lives; those beyond these are not."""
 _FULL = answer(Refusal(503, FULL))
 _KEPT, _CHARACTERS = 1000, 64 << 20
-"""Conversations, and characters of them, that are kept in memory where no store is given."""
+"""Conversations, or twice the connections, and characters of them, that are kept in memory where no store is given."""
 _LEAVING = 1.0
 """Seconds that clients have to answer a farewell, and then turns to end."""
 
@@ -117,7 +117,8 @@ class Relay:
             other = "pack" if pack is not None else "prompt" if prompt is not None else next(iter(options))
             raise ConfigError(f"{other}= is given beside opener=, which opens every conversation by itself.")
         self._host, self._port, self._max, self._share = host, port, max_connections, share_port
-        made: Store | str | os.PathLike[str] = MemoryStore(_KEPT, _CHARACTERS) if store is None else store
+        kept = max(_KEPT, 2 * max_connections)
+        made: Store | str | os.PathLike[str] = MemoryStore(kept, _CHARACTERS) if store is None else store
         self._store, owned = open_store(made)
         self._owns_store = owned or store is None
         self._opening: Opening | None = None
@@ -129,7 +130,7 @@ class Relay:
             name = title or (self._opening.name if self._opening is not None else "promptstream")
             self._house = House(
                 gate=gate,
-                conversations=Conversations(opener, known),
+                conversations=Conversations(opener, known, None if store is None else shelf.notes),
                 files=Files(name) if page else None,
                 fixed=self._opening.fixed if self._opening is not None else tuple,
                 max_message=max_message,
@@ -174,15 +175,7 @@ class Relay:
                 raise ConfigError("The relay is closed; make another.")
             if self._listener is not None:
                 return self
-            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            try:
-                if self._host:  # create_server() passes its error on as one of another kind
-                    socket.getaddrinfo(self._host, self._port)
-                self._listener = socket.create_server(
-                    (self._host, self._port), family=family, backlog=512, reuse_port=self._share
-                )
-            except (OSError, OverflowError) as error:
-                raise ConfigError(f"The relay cannot listen at {self._host}:{self._port}: {_reason(error)}") from None
+            self._listener = _listen(self._host, self._port, shared=self._share)
             self._listener.setblocking(False)
             self._port = self._listener.getsockname()[1]
             self._waker, self._waking = socket.socketpair()
@@ -212,6 +205,8 @@ class Relay:
                 rest.callback(self._store.close)
             if self._opening is not None:
                 rest.callback(self._opening.close)
+            rest.callback(self._house.hands.close)
+            rest.callback(self._house.conversations.leases.close)
             rest.callback(self._part)
             if self._acceptor is not None:
                 with suppress(OSError):
@@ -289,6 +284,43 @@ class Relay:
         finally:
             with self._lock:
                 self._visits.discard(visit)
+
+
+def reserve(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Give a socket that holds the port for relays of this user's with ``share_port=True``, and listens to nobody.
+
+    Args:
+        port: 0 for any that is free.
+        shared: others may have it already.
+
+    Raises:
+        ConfigError: it cannot be had, or the system shares no ports.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigError("Several processes cannot serve one port here: this system has no SO_REUSEPORT.")
+    with _listen(host, port, shared=shared) as probe:
+        port, family = probe.getsockname()[1], probe.family
+    held = socket.socket(family)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        held.bind((host, port))
+    except OSError as error:  # another was quicker
+        held.close()
+        raise ConfigError(f"The relay cannot listen at {host}:{port}: {_reason(error)}") from None
+    return held
+
+
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        if host:  # create_server() passes its error on as one of another kind
+            socket.getaddrinfo(host, port)
+        return socket.create_server((host, port), family=family, backlog=512, reuse_port=shared)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"The relay cannot listen at {host}:{port}: {_reason(error)}") from None
 
 
 def _turn_away(sock: socket.socket) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from promptstream.errors import ConversationBusy, StateError, StoreCorrupt
 from promptstream.web.failures import StoreFailed
 
 if TYPE_CHECKING:
-    from promptstream.state.store import Entry, Kept, Store
+    from promptstream.state.store import Entry, Kept, Notes, Store
     from promptstream.values.message import Message
 
 
@@ -47,6 +47,16 @@ class Shelf:
         """Remove what is kept under *id*; tell whether there was something."""
         with _telling():
             return self._store.delete(id)
+
+    def swap(self, name: str, before: str | None, after: str | None, seconds: float) -> str | None:
+        """Change a note, where the store has them: see :attr:`notes`."""
+        with _telling():
+            return cast("Notes", self._store).swap(name, before, after, seconds)
+
+    @property
+    def notes(self) -> Notes | None:
+        """This, where the store keeps notes; else None."""
+        return self if callable(getattr(self._store, "swap", None)) else None
 
     def close(self) -> None:
         """Let go of files and connections."""

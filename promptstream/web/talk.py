@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from promptstream.conversation import Conversation
@@ -17,6 +17,7 @@ from promptstream.values.message import Message, ToolCall, ToolResult
 from promptstream.web.actions import read_action
 from promptstream.web.conversations import Conversations
 from promptstream.web.failures import Unavailable, event, failed, failed_chunk, refused
+from promptstream.web.hands import Hands, Task
 from promptstream.web.line import Gone
 
 log = logging.getLogger("promptstream.web")
@@ -39,16 +40,19 @@ class Talk:
         conversations: Conversations,
         say: Callable[..., None],
         *,
+        hands: Hands,
         fixed: Callable[[], Iterable[str]] = tuple,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._conversations, self._say, self._fixed, self._ended = conversations, say, fixed, ended
+        self._hands = hands
         self.leaving = False
         """True once the client left."""
         self._conv: Conversation | None = None
         self._seen = 0
         """The revision of the conversation that is here."""
-        self._thread: threading.Thread | None = None
+        self._task: Task | None = None
+        """The turn that runs, or ran last."""
         self._turning = False
         """True until the turn is over, which is before its last is said."""
 
@@ -63,7 +67,7 @@ class Talk:
     @property
     def running(self) -> bool:
         """True while a turn runs, or still says its last."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._task is not None and self._task.running
 
     def greet(self) -> None:
         """Say which conversation this is, what was said in it, and what waits for the client's word."""
@@ -108,8 +112,8 @@ class Talk:
 
     def wait(self, seconds: float) -> None:
         """Wait that long for the turn to end, if one runs in another thread."""
-        if (thread := self._thread) is not None and thread is not threading.current_thread():
-            thread.join(max(0.0, seconds))
+        if (task := self._task) is not None:
+            task.wait(max(0.0, seconds))
 
     def leave(self) -> None:
         """Stop what runs, wait a moment for its end, and close the conversation."""
@@ -180,22 +184,18 @@ class Talk:
         return _Taken(self._conversations, id, self)
 
     def _start(self, stream: Stream) -> None:
-        before, run = self._thread, contextvars.copy_context().run
-        thread = threading.Thread(
-            target=run, args=(self._run, stream, before), name="promptstream-web-turn", daemon=True
-        )
+        before, run = self._task, contextvars.copy_context().run
         self._turning = True
         try:
-            thread.start()
+            self._task = self._hands.do(partial(run, self._run, stream, before))
         except RuntimeError:
             self._turning = False
             stream.close()
             raise Unavailable("The relay's system has no thread left for a turn; try again later.") from None
-        self._thread = thread
 
-    def _run(self, stream: Stream, before: threading.Thread | None) -> None:
+    def _run(self, stream: Stream, before: Task | None) -> None:
         if before is not None:
-            before.join()  # it may still be saying its last
+            before.wait()  # it may still be saying its last
         over = False
         waiting: tuple[ToolCall, ...] = ()
         batch = Batch(self._say, lambda: stream.cancel("the client left"))
@@ -285,11 +285,11 @@ class _Taken:
         self._conversations, self._id, self._talk = conversations, id, talk
 
     def __enter__(self) -> None:
-        self._before = self._talk._thread
+        self._before = self._talk._task
         self._conversations.take(self._id, self._talk)
 
     def __exit__(self, *_: object) -> None:
-        if self._talk._thread is self._before:
+        if self._talk._task is self._before:
             self._conversations.release(self._id, self._talk)
 
 

@@ -23,6 +23,7 @@ from promptstream.web.conversations import Conversations
 from promptstream.web.failures import event, refused
 from promptstream.web.files import Files
 from promptstream.web.gate import Gate, Refusal
+from promptstream.web.hands import Hands
 from promptstream.web.line import Gone, Late, Lengthy, Line
 from promptstream.web.plain import Exchange
 from promptstream.web.talk import Talk
@@ -49,6 +50,8 @@ class House:
     """Seconds that a client has to say what it wants, and who it is."""
     send_timeout: float
     ping: float
+    hands: Hands = attrs.field(factory=lambda: Hands("promptstream-web-turn"))
+    """What turns run in."""
     talks: set[Talk] = attrs.field(factory=set)
 
     @contextmanager
@@ -131,7 +134,7 @@ class Visit:
         if not websocket.open(came):
             line.read(4096, 1.0)
             return
-        talk = Talk(house.conversations, websocket.send, fixed=house.fixed)
+        talk = Talk(house.conversations, websocket.send, hands=house.hands, fixed=house.fixed)
         try:
             if known or self._authenticated(websocket, deadline):
                 with house.having(talk):

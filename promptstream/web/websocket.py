@@ -21,6 +21,8 @@ PING = 20.0
 FAREWELL = 1.0
 """Seconds that a client has to answer a farewell."""
 GOING_AWAY, UNREADABLE, INVALID, VIOLATION, INTERNAL = 1001, 1003, 1007, 1008, 1011
+_AT_ONCE = 8 << 10
+"""Bytes that are read at once: room for all of them is taken before it is known how many came."""
 _OWED = 64 << 10
 """Bytes of pongs and the like that may wait for a client that does not read, before it is not read either."""
 _MUTE = logging.Logger("promptstream.web", logging.CRITICAL + 1)
@@ -98,7 +100,7 @@ class WebSocket:
             if now >= due and not self._look_for_life():
                 return None
             until = due if deadline is None else min(due, deadline)
-            data = self._line.read(65536, until - now if now < due else 0.05)
+            data = self._line.read(_AT_ONCE, until - now if now < due else 0.05)
             if data == b"":
                 return None
             if data:
