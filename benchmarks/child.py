@@ -20,12 +20,14 @@ class ChildFailed(RuntimeError):
 
 
 class Child:
-    """Run ``python -m MODULE`` from the repository's root; leaving the block ends it."""
+    """Run ``python -m MODULE`` from the repository's root, by *python* or this one; leaving the block ends it."""
 
-    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, module: str, *arguments: str, environment: Mapping[str, str] | None = None, python: str = sys.executable
+    ) -> None:
         self.name = " ".join((module, *arguments))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -85,5 +87,6 @@ class Child:
 
 def say(**answer: Any) -> None:
     """Tell the parent *answer*; for use in the child."""
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
+    assert sys.__stdout__ is not None
+    sys.__stdout__.write(json.dumps(answer) + "\n")
+    sys.__stdout__.flush()

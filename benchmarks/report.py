@@ -36,6 +36,14 @@ def fraction(ratio: float) -> str:
     return f"1/{1 / ratio:.1f}" if ratio < 0.95 else f"{ratio:.2f}x"
 
 
+def promised(what: str, most: float, here: float | None, form: str = "{:.2f}") -> str:
+    """Say what is promised, what this run has, and whether that keeps it; a run asserts nothing."""
+    promise = f"Promised: {what} at most {form.format(most)}"
+    if here is None:
+        return f"{promise}; not measured here."
+    return f"{promise}; here {form.format(here)}: {'met' if here <= most else 'NOT MET'}."
+
+
 def machine(versions: Mapping[str, str]) -> str:
     """Name the Python and the libraries a table was measured with."""
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))

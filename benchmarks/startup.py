@@ -41,6 +41,8 @@ print(peak, "requests" in sys.modules, len(sys.modules))
 """
 HEADS = ("import", "CPU ms", "over bare", "peak RSS MB", "over bare", "modules", "requests loaded")
 PATIENCE = 60.0
+DOOR, MADE, SHARE = 50.0, 130.0, 1 / 3
+"""CPU ms over bare Python that are promised: of the import, with a provider made, and that as a part of openai's."""
 
 
 class Sample(NamedTuple):
@@ -67,15 +69,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print(f"Medians of {options.runs} fresh processes each.")
     print(report.machine({}) + "\n")
-    print(report.table(HEADS, [_row(label, taken, samples["bare Python"]) for label, taken in samples.items()]))
+    print(report.table(HEADS, [_row(label, taken, samples["bare Python"]) for label, taken in samples.items()]) + "\n")
+    for label, most in (("promptstream", DOOR), ("promptstream, provider made", MADE)):
+        print(report.promised(f"{label}: import over bare Python, ms of CPU,", most, _over(samples, label), "{:.0f}"))
+    share = _over(samples, "promptstream, provider made") / _over(samples, "openai") if "openai" in samples else None
+    print(report.promised("promptstream, provider made: the same as a part of openai's,", SHARE, share))
     return 0
+
+
+def _over(samples: dict[str, list[Sample]], label: str) -> float:
+    """Give the ms of CPU over bare Python."""
+    return report.above(*([sample.cpu for sample in samples[each]] for each in (label, "bare Python"))) * 1e3
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="processes for each case (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="five processes for each case")
     parser.add_argument("--json", action="store_true", help="print every sample as JSON")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.runs = min(options.runs, 5)
     if not 1 <= options.runs <= 1000:
         parser.error("give 1 to 1000 runs")
     return options

@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import Child, ChildFailed, say
-from benchmarks.clients import CLIENTS, Client
+from benchmarks.client import Client
+from benchmarks.clients import CLIENTS
+from benchmarks.crowd import crowd
+from benchmarks.peers import Missing, python
 
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
-class Missing(Exception):
-    """A client cannot be made here; the text says why."""
 
 
 class Worker(Child):
     """Run one client in a process of its own, warmed up on *url* before anything is measured."""
 
     def __init__(self, name: str, url: str) -> None:
-        super().__init__("benchmarks.worker", name, environment=CLIENTS[name].environment)
+        entry = CLIENTS[name]
+        super().__init__("benchmarks.worker", name, environment=entry.environment, python=python(entry.peer))
         try:
             hello = self.ask(do="make", url=url)
             if "missing" in hello:
-                raise Missing(f"{CLIENTS[name].label}: left out, {hello['missing']}")
+                raise Missing(f"{entry.label}: left out, {hello['missing']}")
             self.versions: dict[str, str] = hello["versions"]
             for _ in range(3):
                 self.ask(do="stream", url=url)
@@ -121,12 +121,15 @@ def _perform(clients: dict[str, Client], name: str, command: dict[str, Any]) -> 
     client = clients.get(url) or clients.setdefault(url, entry.make(url))
     if command["do"] == "first":
         return first(client, command["times"])
+    if command["do"] == "crowd":
+        return {**crowd(client, command["streams"], command["spread"]), "resident": _resident("VmHWM")}
     return {"stream": stream, "delays": delays, "memory": memory}[command["do"]](client)
 
 
 def main() -> None:
     """Obey one JSON line at a time until the input ends."""
     clients: dict[str, Client] = {}
+    sys.stdout = sys.stderr  # what a library prints is no answer
     for line in sys.stdin:
         try:
             say(**_perform(clients, sys.argv[1], json.loads(line)))

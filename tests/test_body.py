@@ -33,7 +33,7 @@ from server import (
 )
 
 import promptstream
-from promptstream.wire.body import dechunk
+from promptstream.wire.body import READ, _sparing, dechunk
 
 
 class Wire:
@@ -422,3 +422,17 @@ def test_sockets_send_without_delay(server):
         with promptstream.providers.Compatible(one.url) as asked:
             asked.send("Hi")
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in seen
+
+
+def test_a_slow_body_is_read_with_small_buffers_and_a_fast_one_with_large_ones():
+    """What a waiting read reserves is 4 KiB, so that hundreds of streams leave no holes in memory."""
+    asked: list[int] = []
+    came = iter((300, 4096, READ, 5000, 100, 0))
+
+    def read(size: int) -> bytes:
+        asked.append(size)
+        return bytes(next(came))
+
+    some = _sparing(read)
+    assert [len(some()) for _ in range(6)] == [300, 4096, READ, 5000, 100, 0]
+    assert asked == [4096, 4096, READ, READ, READ, 4096]

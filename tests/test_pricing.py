@@ -462,3 +462,9 @@ def test_tools_do_not_count_as_generating():
     with promptstream.chat(provider=Scripted(script), tools=[wait]) as conv:
         timing = conv.send("Hi").timing
     assert timing.tokens_per_second > 60 / (timing.total - 0.05)
+
+
+def test_the_price_list_is_not_loaded_for_a_server_on_this_machine(monkeypatch: pytest.MonkeyPatch):
+    """It has nobody there; loading it takes a third of a second and 16 MB."""
+    monkeypatch.setattr(pricing, "listed_cost", lambda *_: pytest.fail("it was asked"))
+    assert pricing.Seller("compatible", "http://127.0.0.1:1/v1").cost(Usage(10, 5), "gpt-4o-mini") is None

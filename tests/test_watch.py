@@ -491,3 +491,10 @@ def test_an_interpreter_ends_although_its_watchdog_was_looking():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_watches_that_wait_alike_are_looked_at_together():
+    """Thousands of streams cost the watchdog a few rounds a second, and none of them is looked at late."""
+    first, second = Watch(Timeout()), Watch(Timeout())
+    assert first.look(100.01) == second.look(100.2) == 102.0
+    assert Watch(Timeout(), threading.Event()).look(100.01) <= 100.01 + module.EVENT_POLL

@@ -81,7 +81,7 @@ class Relay:
             port: 0 for any that is free.
             origins: of the web pages that may talk to the relay besides its own: "https://chat.example.com".
             token: what clients have to know, by ``Authorization: Bearer`` or an ``authenticate`` message.
-            store: where conversations are kept; else in memory, the newest 1,000 of them.
+            store: where conversations are kept; else in memory, the newest 1,000 of them, or twice *max_connections*.
             max_message: bytes that a client's message may have.
             max_connections: how many there may be at once; who comes then gets status 503.
             send_timeout: seconds that a client may take nothing before it is cut off.
