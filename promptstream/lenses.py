@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from promptstream.ledger import Ledger
+from promptstream.values.budget import Spent
 from promptstream.values.message import Message, ToolCall, ToolResult
 from promptstream.values.response import Response
 from promptstream.values.usage import Usage
@@ -78,6 +79,11 @@ class Lenses:
     def cost(self) -> Decimal | None:
         """USD of all turns so far, under the same rule."""
         return self._ledger.cost
+
+    @property
+    def spent(self) -> Spent:
+        """What counts against a budget: estimated where there is one, else as far as it was told."""
+        return self._ledger.spent
 
     @property
     def metadata(self) -> MutableMapping[str, Any]:

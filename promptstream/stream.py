@@ -78,6 +78,11 @@ class Stream(Iterable[Chunk]):
         return self._turn.answer.cost
 
     @property
+    def attempts(self) -> int:
+        """Requests begun so far, those of tool rounds and those tried again included."""
+        return self._turn.watch.attempts
+
+    @property
     def response(self) -> Response:
         """The answer so far as a value; its ``complete`` tells whether it is whole."""
         return self._turn.response or self._turn.answer.response()

@@ -8,7 +8,7 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,10 @@ class OpenAIServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
+    def answer_to(self, body: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+        """Give what is said to this request; the next of the answers. Called under the lock."""
+        return self.answers[min(len(self.requests), len(self.answers) - 1)]
+
     def environment(self, **more: str) -> dict[str, str]:
         """Give the environment of a child process whose configured provider is this server."""
         return basic({"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.url, **more})
@@ -102,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
         with server.lock:
-            answer = server.answers[min(len(server.requests), len(server.answers) - 1)]
+            answer = server.answer_to(body, self.headers)
             server.requests.append(body)
         server.asked.set()
         self.close_connection = True

@@ -6,13 +6,16 @@ import builtins
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
 import pytest
+import stand_in_ray
 from documents import ROOT
 from provider_server import ProviderServer, Scripted
 from wires import WIRES
@@ -65,6 +68,8 @@ class Scene:
     """Gives what each block finds; None where they share one namespace that begins empty."""
     variables: tuple[tuple[str, str], ...] = ()
     """Environment variables; "{url}" is the address of the page's provider."""
+    modules: tuple[tuple[str, ModuleType], ...] = ()
+    """Packages that are not installed, and what stands in for them."""
 
 
 def readme() -> dict[str, Any]:
@@ -125,6 +130,7 @@ SCENES = {
     "README.md": Scene(fresh=readme, files=(("examples/hello/hello.pack.json", "hello.pack.json"),)),
     "docs/reliability.md": Scene(fresh=reliability),
     "docs/architecture.md": Scene(variables=(("EXAMPLE_API_KEY", "sk-example"),)),
+    "docs/batch_machines.md": Scene(modules=(("ray", stand_in_ray),)),
     "docs/state.md": Scene(files=(("examples/streaming/streaming.pack.json", "storyteller.pack.json"),)),
     "docs/providers.md": Scene(("Hello",), "openrouter"),
     "docs/migration/openai.md": Scene(said("Paris.", "Oslo.", "Copenhagen.")),
@@ -148,6 +154,8 @@ def set_up(page: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Scene
         patch.setenv(name, str(folder / below))
     for source, name in scene.files:
         shutil.copy(ROOT / source, folder / name)
+    for name, module in scene.modules:
+        patch.setitem(sys.modules, name, module)
     (folder / "examples").symlink_to(ROOT / "examples")
     patch.setattr(registry, "_registered", dict(registry._registered))  # what a page registers is forgotten after
     patch.setattr(builtins, "input", typing(scene.typed))

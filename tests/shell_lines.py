@@ -25,6 +25,7 @@ OTHERS = {
     "chmod",
     "cp",
     "curl",
+    "dask",
     "docker",
     "echo",
     "eval",

@@ -28,13 +28,15 @@ import promptstream
 
 EXAMPLES = ROOT / "examples"
 WITH_PACKS = ["hello", "streaming", "chat", "events", "timeout_and_cancel", "variables", "guardrails"]
+WITH_PACKS += ["batch"]
 PLAYED = ["tools", "hitl", "variables", "middleware", "guardrails"]
 PLAYED += ["state", "long_conversation", "structured_output", "http_tools"]
-PLAYED += ["stream_reader", "progress", "cost", "record_replay", "own_websocket", "relay"]
+PLAYED += ["stream_reader", "progress", "cost", "record_replay", "own_websocket", "relay", "batch"]
 """Those that a script answers, unless a provider is named."""
 NAMES = ["hello", "streaming", "chat", "events", "timeout_and_cancel", "providers", "openrouter", "reasoning", "images"]
 NAMES += ["cancel_from_another_thread", "background_stream", "many_threads", "error_handling", *PLAYED]
 WHOLE = ["openrouter", "background_stream", "many_threads", "guardrails", "structured_output", "error_handling"]
+WHOLE += ["batch"]
 """Those that show more than one answer's text as it arrives, an answer once it is whole, or what may leave of it;
 and the one that asks nobody but a script."""
 WEB = ["own_websocket", "relay"]

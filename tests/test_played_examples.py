@@ -311,6 +311,24 @@ def test_cost_prices_each_answer_and_keeps_two_budgets() -> None:
     )
 
 
+def test_batch_tells_what_became_of_each_row_and_a_second_run_does_what_is_missing(tmp_path: Path) -> None:
+    """A row that cannot be sent is told among the answers; what the file has is not asked for again."""
+    out = str(tmp_path / "out.jsonl")
+    assert played("batch", "--out", out) == (
+        "a1: Happy.\na2: Angry.\n"
+        "a3: failed: The variable 'product' (What they have bought) has no value. "
+        'Give variables={"product": ...}.\n'
+        "a4: Unsure.\na5: Angry.\na6: Happy.\n\n"
+        "5 answered, 1 failed, 0 done before; 160 tokens\n"
+    )
+    lines = Path(out).read_text(encoding="utf-8").splitlines()
+    Path(out).write_text("\n".join(lines[:2]) + "\n" + lines[3][:40], encoding="utf-8")
+    with OpenAIServer(Answer("Sad", finish="length")) as server:
+        again = shown(server, "batch", "--provider", "openai", "--out", out)
+    assert "a4: Sad [cut at the token limit]\n" in again
+    assert "\n3 answered, 1 failed, 2 done before; " in again
+
+
 def test_record_replay_plays_what_was_recorded_word_for_word(tmp_path: Path) -> None:
     """Two turns and three rounds come back, another prompt is told, and the file that was named has the recording."""
     path = tmp_path / "swim.ndjson"

@@ -7,6 +7,7 @@ import click
 from promptstream._version import __version__
 from promptstream.cli import completion
 from promptstream.cli.attach import attachments
+from promptstream.cli.batch import batch
 from promptstream.cli.config import config
 from promptstream.cli.endings import EXIT_CODES, exiting
 from promptstream.cli.flags import SYSTEM, Flags, answering
@@ -21,7 +22,7 @@ from promptstream.cli.serve import serve
 from promptstream.cli.terminal import tell, write
 
 _SECTIONS = {
-    "Ask": ("ask", "chat", "run"),
+    "Ask": ("ask", "chat", "run", "batch"),
     "Look": ("providers", "models", "pack", "history"),
     "Serve and replay": ("serve", "replay"),
     "Set up": ("config", "local", "completion"),
@@ -188,7 +189,7 @@ def providers() -> None:
         show_providers()
 
 
-for each in (packs, history, models, config, completion.completion, replay, serve):
+for each in (batch, packs, history, models, config, completion.completion, replay, serve):
     root.add_command(each)
 
 

@@ -83,7 +83,8 @@ def _variables(context: click.Context, option: click.Parameter, given: tuple[str
     return variables
 
 
-def _seconds(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
+def positive_seconds(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
+    """Give an option's seconds; those that are no time to wait are wrong usage."""
     if given is not None and not 0 < given < math.inf:
         raise click.BadParameter(f"{given:g} is not a number of seconds above 0.")
     return given
@@ -159,7 +160,7 @@ _ANSWER = (
            help="Which model to ask."),
     BASE_URL,
     *_PARAMETERS,
-    option("--timeout", section="Model", type=float, metavar="SECONDS", callback=_seconds,
+    option("--timeout", section="Model", type=float, metavar="SECONDS", callback=positive_seconds,
            help="How long an answer may take."),
     option("--budget", section="Model", metavar="USD", callback=_budget,
            help="Spend at most this, such as 0.50, or 20000tokens; no request is sent after that."),

@@ -156,7 +156,7 @@ def serve(
     if worker is None:
         make_room(settings["max_connections"])
     relay = Relay(loaded, prompt, token=token, **settings, **options)
-    sys.setswitchinterval(max(_SWITCH, settings["max_connections"] / _ASKING))
+    ask_seldom(settings["max_connections"])
     if worker is not None:
         worker.serve(relay)
         return
@@ -187,6 +187,11 @@ def _heed(by: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(ValueError):  # not in the main thread
             signal.signal(number, by)
+
+
+def ask_seldom(streams: int) -> None:
+    """Have the threads of that many *streams* leave Python's lock to each other for longer."""
+    sys.setswitchinterval(max(_SWITCH, streams / _ASKING))
 
 
 def make_room(connections: int, who: str = "clients", flag: str = "--max-connections") -> None:

@@ -66,16 +66,16 @@ class Budget:
         """Tell whether it bounds what is spent."""
         return self.usd is not None or self.tokens is not None
 
-    def excess(self, spent: Spent) -> str | None:
+    def excess(self, spent: Spent, whose: str = "conversation") -> str | None:
         """Tell what is used up by *spent*, in words; None where another request may be sent."""
         if self.tokens is not None and spent.tokens >= self.tokens:
-            return f"The conversation has used {spent.tokens} tokens of its budget of {self.tokens}"
+            return f"The {whose} has used {spent.tokens} tokens of its budget of {self.tokens}"
         if self.usd is None:
             return None
         if spent.usd is None:
-            return f"The conversation has a budget of ${self.usd}, and what it has spent is not known"
+            return f"The {whose} has a budget of ${self.usd}, and what it has spent is not known"
         if spent.usd >= self.usd:
-            return f"The conversation has spent ${spent.usd.normalize():f} of its budget of ${self.usd}"
+            return f"The {whose} has spent ${spent.usd.normalize():f} of its budget of ${self.usd}"
         return None
 
 
