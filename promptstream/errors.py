@@ -56,6 +56,11 @@ class PromptStreamError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.__dict__.copy()))
 
+    def __copy__(self) -> PromptStreamError:
+        # Not by way of __reduce__, before which copyreg's table goes: where Dask is imported, tblib has put a way
+        # for all exceptions there that takes the traceback along, and with it the frames that hold the turn.
+        return _rebuild(type(self), self.__dict__.copy())
+
     def to_chunk(self) -> Chunk:
         """Give the ERROR chunk that stands for this error where ``on_error="chunk"``."""
         return Chunk(ChunkType.ERROR, error=self, response=self.response)

@@ -25,6 +25,7 @@ from promptstream.errors import (
 from promptstream.values.chunk import Chunk, ChunkType, InternalType
 from promptstream.values.request import ChatRequest
 from promptstream.values.response import Response
+from promptstream.values.twin import twin
 from promptstream.wire.watch import Watch
 
 _TEXT = ChunkType.TEXT
@@ -104,7 +105,7 @@ class Turn:
 def _bare(cause: BaseException | None) -> BaseException | None:
     """Give a copy of *cause* without its traceback, whose frames hold the turn; None where it cannot be copied."""
     try:
-        return None if cause is None else copy.copy(cause).with_traceback(None)
+        return None if cause is None else twin(cause)
     except Exception:  # somebody else's class; the error that is raised still has it
         return None
 

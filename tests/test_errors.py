@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import json
 import pickle
 import re
@@ -12,6 +13,7 @@ import pytest
 from promptstream import Response, errors
 from promptstream.errors import PackError, PromptStreamError, ProviderError, StreamError
 from promptstream.values.chunk import ChunkType
+from promptstream.values.twin import twin
 
 TREE = {
     "PromptStreamError": ("Exception",),
@@ -192,13 +194,46 @@ def test_errors_can_be_caught_by_the_classes_that_python_has_for_them():
             raise made(cls)
 
 
-def test_an_error_between_processes_keeps_its_cause_apart():
+def test_an_error_between_processes_keeps_its_cause_apart(monkeypatch):
     """The cause, which may not pickle, is no obstacle: the error itself arrives whole."""
+    monkeypatch.delitem(copyreg.dispatch_table, errors.Truncated, raising=False)  # Dask's takes the cause along
     try:
         raise made(errors.Truncated) from OSError(lambda: None)
     except errors.Truncated as error:
         twin = pickle.loads(pickle.dumps(error))
     assert (str(twin), twin.response) == ("It failed. Do this.", PARTIAL)
+
+
+def test_a_copy_leaves_the_traceback_also_where_others_pickle_it(monkeypatch):
+    """Dask, once imported, has every exception pickle its traceback, which would hold the turn that failed."""
+
+    def whole(error):
+        return (lambda traceback: errors.Truncated("Whole.").with_traceback(traceback), (error.__traceback__,))
+
+    monkeypatch.setitem(copyreg.dispatch_table, errors.Truncated, whole)
+    try:
+        raise made(errors.Truncated)
+    except errors.Truncated as error:
+        copied = copy.copy(error)
+    assert (type(copied), str(copied), copied.response) == (errors.Truncated, "It failed. Do this.", PARTIAL)
+    assert copied.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(2, "no file", "a.txt"), UnicodeDecodeError("utf-8", b"x", 0, 1, "why"), KeyError("x")],
+    ids=repr,
+)
+def test_a_twin_of_a_foreign_error_has_its_arguments_and_none_of_its_frames(error, monkeypatch):
+    """Whatever copyreg's table says of its class."""
+    monkeypatch.setitem(copyreg.dispatch_table, type(error), lambda error: (Exception, ()))
+    error.note = "kept"
+    try:
+        raise error from OSError()
+    except Exception as raised:
+        made = twin(raised)
+    assert (type(made), str(made), made.args, made.note) == (type(error), str(error), error.args, "kept")
+    assert made.__traceback__ is made.__cause__ is made.__context__ is None
 
 
 def test_every_class_says_in_a_line_when_it_is_raised():

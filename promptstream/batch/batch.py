@@ -18,7 +18,8 @@ import attrs
 from promptstream.bars import watcher_for
 from promptstream.batch.job import Job
 from promptstream.batch.result import Result
-from promptstream.batch.runner import Run, results
+from promptstream.batch.run import Run
+from promptstream.batch.runner import results
 from promptstream.batch.summary import Summary
 from promptstream.errors import Cancelled, ConfigError, MissingKey
 from promptstream.settings import check_callable

@@ -16,7 +16,7 @@ import attrs
 from promptstream import opening
 from promptstream.batch.result import Result
 from promptstream.batch.worker import token_here
-from promptstream.errors import ConfigError, DeadlineExceeded, PromptStreamError
+from promptstream.errors import ConfigError, DeadlineExceeded, Overloaded, PromptStreamError, RateLimited
 from promptstream.values.names import nearest
 from promptstream.values.request import Parameters
 from promptstream.values.timing import Timeout
@@ -130,7 +130,7 @@ class Job:
     def tokens(self, row: Mapping[str, Any]) -> int:
         """Estimate the tokens of the prompt of *row*, quickly; attachments do not count."""
         said = (row.get("message"), row.get("json"), row.get("variables"))
-        letters = sum(len(each if isinstance(each, str) else str(each)) for each in said if each)
+        letters = sum(len(each if isinstance(each, str) else str(each)) for each in said if each is not None)
         return self._base + letters // _LETTERS
 
     @cached_property
@@ -144,6 +144,14 @@ class Job:
         opened = self._opened.pop(os.getpid(), None)
         if opened is not None:
             opened.close()
+
+    def is_refused(self, result: Result) -> bool:
+        """Tell whether a row was turned away before anything came, so that it may ask again; not with retries off."""
+        error = result.error
+        if not (isinstance(error, (RateLimited, Overloaded)) and error.retryable) or result.spent.tokens or result.text:
+            return False
+        given = self.options.get("retry") or getattr(self.options.get("provider"), "retry", None)
+        return given is None or given.attempts > 1
 
     def check_travels(self) -> None:
         """Make sure that the job can be sent elsewhere, and takes no key along.

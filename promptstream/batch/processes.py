@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
@@ -90,6 +91,8 @@ class ProcessPool:
     def __init__(self, workers: int, threads: int) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise ConfigError(f"A worker process was about to start workers of its own. {GUARD}")
+        self._pid = os.getpid()
+        """A forked child has the pipes too: its end is none of the workers'."""
         self._limit = workers
         self._threads = threads
         self._lock = threading.RLock()
@@ -125,6 +128,8 @@ class ProcessPool:
 
     def cancel(self, reason: str = "") -> None:
         """Cancel the token of all calls that run, and drop those that wait; nothing can be submitted any more."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             self._stopped = self._stopped or Cancelled(reason or "The batch was cancelled.", phase="worker")
             workers, waiting = list(self._workers), list(self._waiting)
@@ -136,6 +141,8 @@ class ProcessPool:
 
     def close(self) -> None:
         """End every process; what runs is cancelled, and killed after a grace of two seconds."""
+        if os.getpid() != self._pid:
+            return
         atexit.unregister(self.close)
         self.cancel("The batch was closed.")
         with self._lock:

@@ -2,7 +2,8 @@
 
 A limit that is given is kept in every window of a minute, and what it allows is spread evenly over that minute: many
 providers enforce 600 a minute as 10 a second. What a provider's headers tell is kept besides: when less than half of
-its own limit is left, that is spread over the time until the limit is whole again.
+its own limit is left, that is spread over the time until the limit is whole again. Where a provider tells nothing and
+only refuses, what it answers tells how fast rows may go.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ WINDOW = MINUTE + JITTER
 LONGEST_WINDOW = 120.0
 """Seconds: a limit that comes back later is a day's quota, which nobody wants spread over the day."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds to pause after a refusal that names no time: each within a minute of the last pause's end is doubled."""
+"""Seconds to pause after a refusal that names no time: each within a minute of the last pause's end is doubled,
+unless rows were answered between them."""
+SLOWER, FASTER, STEEPEST = 1.4, 0.99, 4.0
+"""By which the time between two rows grows at a refusal, and shrinks at an answer; and the most by which it grows."""
 WEIGHT = 0.1
 """Of the newest row, in the average by which rows take more tokens than was estimated."""
 
@@ -59,13 +63,14 @@ class Rates:
     ) -> None:
         self._requests, self._tokens = _Meter(_limit("rpm", rpm)), _Meter(_limit("tpm", tpm))
         self._clock, self._wall = clock, wall
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is done is counted when Ctrl-C has struck inside it, too
         self._rows: dict[int | None, deque[_Row]] = {}
         """What went out and is not back, by the row's index; where that was not told, by None, the oldest first."""
         self._beyond: float | None = None
         """The tokens that a row takes beyond its estimate, on an average."""
         self._paused = -math.inf
         self._pause = 0.0
+        self._pace = _Pace()
 
     def wait(self, tokens: int = 0, index: int | None = None) -> float:
         """Give the seconds to wait until a row may go out, and count it where they are 0; then ask again.
@@ -77,9 +82,11 @@ class Rates:
         with self._lock:
             now = self._clock()
             amount = max(0, math.ceil(tokens + (self._beyond or 0.0)))
-            delay = max(self._paused - now, self._requests.delay(now, 1), self._tokens.delay(now, amount))
+            held = max(self._paused - now, self._pace.delay(now))
+            delay = max(held, self._requests.delay(now, 1), self._tokens.delay(now, amount))
             if delay > 1e-6:  # less is what floats lose
                 return delay
+            self._pace.take(now)
             row = _Row(tokens, self._requests.take(now, 1), self._tokens.take(now, amount))
             self._rows.setdefault(index, deque()).append(row)
             return 0.0
@@ -90,18 +97,23 @@ class Rates:
         told = getattr(error, "rate_limits", None) or result.answer.rate_limits
         with self._lock:
             now = self._clock()
-            self._settle(result, now)
+            row = self._settle(result, now)
             if told is not None:
                 self._tell(told, now)
+            if isinstance(error, RateLimited) and row is not None:
+                self._pace.refused(now, row.requests.at)
+            elif error is None:
+                self._pace.answered()
+                self._pause = 0.0
             if isinstance(error, (RateLimited, Overloaded)):
                 self._slow_down(error, now)
 
-    def _settle(self, result: Result, now: float) -> None:
-        """Put what the row of *result* took in the place of what it was estimated to."""
+    def _settle(self, result: Result, now: float) -> _Row | None:
+        """Put what the row of *result* took in the place of what it was estimated to; gives that row."""
         key = result.index if result.index in self._rows else None
         waiting = self._rows.get(key)
         if not waiting:
-            return
+            return None
         row = waiting.popleft()
         if not waiting:
             del self._rows[key]
@@ -114,6 +126,7 @@ class Rates:
             self._tokens.correct(row.tokens, taken)
             beyond = taken - row.estimate
             self._beyond = beyond if self._beyond is None else self._beyond + WEIGHT * (beyond - self._beyond)
+        return row
 
     def _tell(self, told: RateLimits, now: float) -> None:
         at = now - max(0.0, self._wall() - told.at)
@@ -148,6 +161,44 @@ class _Row:
     estimate: int
     requests: _Use
     tokens: _Use
+
+
+class _Pace:
+    """Find by refusals how fast rows may go; as fast as they like until there is one."""
+
+    def __init__(self) -> None:
+        self._gap = 0.0
+        """Seconds from one row to the next."""
+        self._due = -math.inf
+        self._since = -math.inf
+        """When it last became slower, or the first row went out."""
+        self._answers = 0
+        """How many came since then."""
+
+    def delay(self, now: float) -> float:
+        """Give the seconds until the next row may go out."""
+        return self._due - now
+
+    def take(self, now: float) -> None:
+        """Let a row go out."""
+        if self._since == -math.inf:
+            self._since = now
+        self._due = max(self._due, now) + self._gap
+
+    def answered(self) -> None:
+        """Go a little faster."""
+        self._answers += 1
+        self._gap *= FASTER
+
+    def refused(self, now: float, sent: float) -> None:
+        """Go as slowly as answers came, at least, unless the refused row was *sent* at an older pace."""
+        if sent < self._since:
+            return
+        found = (now - self._since) / max(1, self._answers)
+        if self._gap:
+            found = min(max(found, self._gap * SLOWER), self._gap * STEEPEST)
+        self._gap, self._since, self._answers = found, now, 0
+        self._due = now + found
 
 
 class _Meter:

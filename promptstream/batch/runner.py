@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future, wait
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from operator import length_hint
 from queue import Empty, SimpleQueue
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from promptstream.bars import Watcher
-from promptstream.batch.job import Job, JobFailed, bare
+from promptstream.batch.job import JobFailed, bare
 from promptstream.batch.result import Result
-from promptstream.batch.summary import Tally
+from promptstream.batch.run import Run
 from promptstream.errors import (
     Authentication,
     BudgetExceeded,
@@ -30,54 +29,21 @@ from promptstream.errors import (
     QuotaExceeded,
 )
 from promptstream.progress import Count
-from promptstream.values.budget import Budget
 from promptstream.wire.watch import EVENT_POLL, UNWIND, CancelToken, Deadline
 
 if TYPE_CHECKING:
-    from promptstream.batch.executors import Lent
     from promptstream.batch.output import Output
-    from promptstream.batch.rates import Rates
 
 _OF_ALL = (Authentication, QuotaExceeded)
 """Errors of the key and the account: the other rows would fail alike, and are for a later run."""
 AHEAD = 4
 """Rows that are read and not handed out, for each that may be on its way: a slow one holds up those behind it."""
+AGAIN = 4
+"""How often a row goes out again that its provider had no room for, after its own retries and a pause of all."""
 _LOOK = 1.0
 """Seconds between two looks at nothing: on Windows, Ctrl-C is seen only between two waits."""
 _LATE = 2.0
 """Seconds by which the clock of a row far away may stop it after the batch's own would have."""
-
-
-@attrs.define(eq=False)
-class Run:
-    """Hold what a batch goes by, and how it went."""
-
-    job: Job
-    rows: Iterable[Any]
-    lent: Lent
-    max_in_flight: int
-    ordered: bool
-    on_result: Callable[[Result], object] | None
-    out: Any
-    retry_failed: bool
-    rates: Rates
-    budget: Budget
-    deadline: float | None
-    cancel: CancelToken | Event | None
-    watcher: Watcher | None
-    stop: CancelToken = attrs.field(factory=CancelToken)
-    """Cancelled once the batch is to end before its rows do."""
-    tally: Tally = attrs.field(factory=Tally)
-    over: bool = False
-    error: PromptStreamError | None = None
-    """Why it ended early, for whoever iterates again."""
-
-    def close(self) -> None:
-        """Close what was opened for it."""
-        try:
-            self.lent.close()
-        finally:
-            self.job.close()
 
 
 @attrs.define(eq=False)
@@ -87,6 +53,10 @@ class _Slot:
     index: int
     row: Mapping[str, Any]
     result: Result | None = None
+    refusals: int = 0
+    """How often its provider had no room for it; it goes out again."""
+    attempts: int = 0
+    """Requests of those times."""
 
 
 def results(run: Run) -> Generator[Result, None, None]:
@@ -124,8 +94,8 @@ def _handed_out(run: Run, pump: _Pump) -> Iterator[Result]:
                 return
             else:
                 pump.wait()
-    except (KeyboardInterrupt, PromptStreamError) as error:
-        pump.halt(str(error) or "Ctrl-C was pressed")
+    except (KeyboardInterrupt, SystemExit, PromptStreamError) as error:  # what a handler of SIGTERM raises, too
+        pump.halt(str(error) if isinstance(error, PromptStreamError) else "the program was stopped")
         while (result := pump.take(finished=True)) is not None:
             yield result
         raise
@@ -143,6 +113,8 @@ class _Pump:
         self._rows: Iterator[Any] | None = iter(run.rows)
         self._count = 0
         """Rows that were read."""
+        self._refused: deque[_Slot] = deque()
+        """Those that are to go out again."""
         self._held: _Slot | None = None
         """One that the rates do not let go yet."""
         self._again = 0.0
@@ -188,13 +160,16 @@ class _Pump:
         while True:
             if self._flying or self._held is not None or self._dropped:
                 self.check()
-            if self._held is None and self._has_room:
+            if self._held is None and self._refused:
+                self._held = self._refused.popleft()
+            elif self._held is None and self._has_room:
                 self._held = self._read()
             if self._held is None:
                 return
             if not self._flying:
                 self.check()
-            if not self._has_room or self._must_wait(self._held):
+            room = self._has_room or (self._held.refusals and len(self._flying) < self._run.max_in_flight)
+            if not room or self._must_wait(self._held):
                 return
             slot, self._held = self._held, None
             self._send(slot)
@@ -234,7 +209,7 @@ class _Pump:
         return seconds > 0
 
     def _send(self, slot: _Slot) -> None:
-        if self._run.ordered:
+        if self._run.ordered and not slot.refusals:  # else it stands there already
             self._line.append(slot)
         future = self._lent.submit(self._run.job.run, slot.index, slot.row, self._until, self._token)
         self._flying[future] = slot
@@ -280,6 +255,11 @@ class _Pump:
             self._dropped = True
             if not self._halted:
                 raise result.error
+        elif slot.refusals < AGAIN and self._run.job.is_refused(result):
+            slot.refusals += 1
+            slot.attempts += result.attempts
+            self._run.rates.learn(result)
+            self._refused.append(slot)
         else:
             self._settle(slot, result)
 
@@ -299,29 +279,29 @@ class _Pump:
         Raises:
             PromptStreamError, TypeError, ValueError: no row can be run there, this one neither.
         """
-        error: PromptStreamError
-        try:
+        if future.cancelled():
+            raised: BaseException | None = Cancelled("The row was cancelled by what was to run it.", phase="start")
+        else:
+            raised = future.exception()  # not raised: a tool's SystemExit would be taken for our own
+        if raised is None:
             return future.result()
-        except JobFailed as failed:
-            raise failed.error from None
-        except CancelledError:
-            error = Cancelled("The row was cancelled by what was to run it.", phase="start")
-        except PromptStreamError as raised:
-            error = raised
-        except Exception as raised:
-            error = PromptStreamError(f"The row could not be run: {type(raised).__name__}: {raised}")
-        return Result(slot.index, slot.row, error=bare(error))
+        if isinstance(raised, JobFailed):
+            raise raised.error from None
+        if not isinstance(raised, PromptStreamError):
+            raised = PromptStreamError(f"The row could not be run: {raised!r}")
+        return Result(slot.index, slot.row, error=bare(raised))
 
-    def _settle(self, slot: _Slot, result: Result) -> None:
-        """Write, count and tell *result*, and put it where it is handed out."""
+    def _settle(self, slot: _Slot, last: Result) -> None:
+        """Write, count and tell the result of a row, the *last* of its tries, and put it where it is handed out."""
         run = self._run
+        result = attrs.evolve(last, attempts=slot.attempts + last.attempts) if slot.refusals else last
         if self._output is not None:
             self._output.write(result)
-        run.tally.add(result)
-        run.rates.learn(result)
-        slot.result = result
+        slot.result = result  # at once: Ctrl-C may strike, and what is written is to be handed out
         if not run.ordered:
             self._line.append(slot)
+        run.tally.add(result)
+        run.rates.learn(last)
         if run.on_result is not None and not self.deaf:
             self.deaf = True
             run.on_result(result)
@@ -342,7 +322,7 @@ class _Pump:
 
     def is_drained(self) -> bool:
         """Tell whether every row was handed out; raises what reading the rows has raised."""
-        if self._rows is not None or self._flying or self._held is not None or self._line:
+        if self._rows is not None or self._flying or self._held is not None or self._refused or self._line:
             return False
         if self._failed is not None:
             raise self._failed
@@ -375,6 +355,7 @@ class _Pump:
         if self._halted:
             return
         self._halted, self._rows, self._held = True, None, None
+        self._refused.clear()
         if not self._flying:
             return
         self._run.stop.cancel(reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from promptstream.values.chunk import Chunk, ChunkType, Finish
 from promptstream.values.message import ToolCall
 from promptstream.values.request import Call, ChatRequest
 from promptstream.values.secret import Secret
+from promptstream.values.twin import twin
 from promptstream.values.usage import Usage
 from promptstream.wire.watch import Watch
 from promptstream.wire.watchdog import FOREVER
@@ -120,6 +120,6 @@ def _step(step: Any) -> Any:
 def _fresh(error: BaseException) -> BaseException:
     """Give a copy to raise, so that a script does not collect the traces of its runs."""
     try:
-        return copy.copy(error)
+        return twin(error)
     except Exception:  # of a class that cannot be copied: then the one there is
         return error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import socket
 import threading
 from collections.abc import Iterable
 from typing import Any
 
 from promptstream.errors import StreamError
+from promptstream.values.twin import twin
 from promptstream.wire.process import PerProcess
 from promptstream.wire.waker import Waker
 from promptstream.wire.watch import Deadline, Watch
@@ -79,7 +79,7 @@ def look_up(host: str, port: int, watch: Watch) -> Addresses:
     while not found.over:
         watch.rest(wake, clocks=True)
     if found.failure is not None:
-        raise copy.copy(found.failure)
+        raise twin(found.failure)
     return found.addresses
 
 
