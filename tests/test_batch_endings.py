@@ -238,7 +238,7 @@ def test_a_deadline_ends_it_within_a_moment() -> None:
     began = monotonic()
     batch = spelled("one", [LONG], deadline=0.2)
     results = []
-    with pytest.raises(DeadlineExceeded, match=r"its deadline of 0.2 s; 1 rows are done\."):
+    with pytest.raises(DeadlineExceeded, match=r"its deadline of 0.2 s; 1 row is done\."):
         for result in batch:
             results.append(result.text)
     assert results == ["one"]

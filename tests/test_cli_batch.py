@@ -161,7 +161,7 @@ def test_a_budget_that_is_spent_leaves_the_other_rows(play: Play, here: Path) ->
     play(["A", Usage(60, 60)], "B", "C")
     result = batch("--budget", "100tokens")
     assert result.exit_code == 3
-    assert "The batch has used 120 tokens of its budget of 100; 1 rows are done." in result.stderr
+    assert "The batch has used 120 tokens of its budget of 100; 1 row is done." in result.stderr
     assert "Go on with: promptstream batch rows.jsonl -o out.jsonl" in result.stderr
     assert len(lines(here)) == 1
 

@@ -348,7 +348,8 @@ class _Pump:
 
     @property
     def _so_far(self) -> str:
-        return f"{self._run.tally.rows} rows are done."
+        rows = self._run.tally.rows
+        return "1 row is done." if rows == 1 else f"{rows:,} rows are done."
 
     def halt(self, reason: str) -> None:
         """Cancel what is on its way, once, and take in for a moment what was finished all the same."""
