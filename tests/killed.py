@@ -168,6 +168,7 @@ def at_step(number: int) -> Callable[[sqlite3.Connection], None]:
 
 def at_byte(size: int) -> Callable[[sqlite3.Connection], None]:
     """Die by the kernel's hand in the write that would make any file longer than *size* bytes; a part is written."""
+    sys.dont_write_bytecode = True  # Python takes what it could write in part for whole, and keeps it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -103,6 +103,7 @@ def begin(arguments: list[str], limit: int | None) -> int:
         for standard in (0, 1, 2):
             os.dup2(quiet, standard)
         if limit is not None:
+            sys.dont_write_bytecode = True  # Python takes what it could write in part for whole, and keeps it
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

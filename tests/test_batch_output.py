@@ -242,6 +242,7 @@ import resource, sys
 from test_batch_output import result
 from promptstream.batch.output import Output
 from promptstream.errors import StateError
+sys.dont_write_bytecode = True  # a file of it that is cut at the limit would be kept
 with Output(sys.argv[1]) as output:
     output.write(result(0))
     size = output._size
