@@ -166,7 +166,8 @@ def _judge(streams: int, samples: Samples) -> None:
             late = _median(own, "p99") * 1e3 if own else None
             print(report.promised(f"{label} p99 lateness, ms,", 2.0, late))
         elif streams == 256:
-            print(report.promised(f"{label} CPU, of a core,", 0.6, share))
+            floor = f" (the floor takes {_median(samples[FLOOR], 'share'):.2f})" if FLOOR in samples else ""
+            print(report.promised(f"{label} CPU, of a core{floor},", 0.6, share))
 
 
 def _median(taken: list[Figures], what: str) -> float:

@@ -319,11 +319,54 @@ def test_trap_29_the_last_counts_win_and_grow_while_the_answer_comes():
         event(said("a"), usage={"promptTokenCount": 7, "totalTokenCount": 7}),
         event(said("b"), usage={"promptTokenCount": 7, "candidatesTokenCount": 1}),
     )
-    last = (event(said("c"), usage={"promptTokenCount": 7, "candidatesTokenCount": 4}), STOP)
-    stream = stream_of(GeminiDialect(api_key=KEY), [*map(sse, events), sse(*last)])
+    last = event(said("c"), usage={"promptTokenCount": 7, "candidatesTokenCount": 4})
+    stream = stream_of(GeminiDialect(api_key=KEY), list(map(sse, (*events, last, STOP))))
     seen = [(chunk.text, stream.usage.output) for chunk in stream if chunk.text]
     assert seen == [("a", None), ("b", 1), ("c", 4)]
     assert stream.usage == Usage(7, 2)
+
+
+def test_counts_that_came_are_told_with_the_first_text_that_came_with_them():
+    """Of events that one read brought, the last one's counts are told before the first one's text."""
+    rows = [event(said(text), usage={"promptTokenCount": 7, "candidatesTokenCount": n}) for n, text in enumerate("abc")]
+    stream = stream_of(GeminiDialect(api_key=KEY), [sse(*rows), sse(STOP)])
+    seen = [(chunk.text, stream.usage.output) for chunk in stream if chunk.text]
+    assert seen == [("a", 2), ("b", 2), ("c", 2)]
+    assert stream.usage == Usage(7, 2)
+
+
+COUNT = st.integers(0, 3)
+COUNTS = (
+    st.builds(lambda prompt, said: {"promptTokenCount": prompt, "candidatesTokenCount": said}, COUNT, COUNT),
+    st.dictionaries(
+        st.sampled_from(["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "trafficType"]),
+        COUNT | st.sampled_from([None, -1, "ON_DEMAND", [{}]]),
+    ),
+    st.sampled_from([None, [], "odd"]),
+)
+
+
+@given(
+    st.lists(st.one_of(COUNTS), min_size=1, max_size=6),
+    st.sets(st.integers(1, 6)),
+)
+def test_counts_end_the_same_however_the_events_were_read(counts, cuts):
+    """Usage, warnings and text do not depend on how many events one read brings, whatever they count."""
+    rows = [*(event(said("a"), usage=each) for each in counts), event(said(""), finish="STOP")]
+    places = [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
+    one, problem, _ = played(*map(sse, rows))
+    other, fault, _ = played(*(sse(*rows[begin:end]) for begin, end in pairwise(places)))
+    assert problem is fault is None
+    assert (one.text, one.usage, one.warnings) == (other.text, other.usage, other.warnings)
+
+
+def test_a_broken_event_takes_none_of_those_with_it_that_came_in_the_same_read():
+    """The text before it is handed out, then the error is told, as when each came alone."""
+    broken = b'data: {"candidates": [{\n\n'
+    alone = played(sse(event(said("Hel"))), sse(event(said("lo"))), broken, sse(STOP))
+    together = played(sse(event(said("Hel")), event(said("lo"))) + broken + sse(STOP))
+    assert together[0].text == alone[0].text == "Hello"
+    assert type(together[1]) is type(alone[1]) is ProtocolError
 
 
 def test_counts_that_say_nothing_of_the_answer_take_nothing_back():

@@ -62,6 +62,11 @@ class EventStream(Iterator[Event]):
         return next(self._events)
 
     @property
+    def batches(self) -> Batches:
+        """The same events, those of a read together: for who looks ahead among what came already."""
+        return self._batches
+
+    @property
     def tail(self) -> bytes:
         """What came after the last whole event, known once the iteration is over."""
         return bytes(self._tail)

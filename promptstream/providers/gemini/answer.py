@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -60,8 +60,6 @@ class GeminiAnswer:
         self.model: str | None = None
         self.plain = True
         """True where plain text can go on what there is: no thought, signed or raw part came last."""
-        self.counts: Any = None
-        """The usageMetadata that was read last."""
         self._asked = asked
         self._provider = provider
         self._secret = secret
@@ -74,7 +72,11 @@ class GeminiAnswer:
         """True where a call came that no finish has told of."""
         self._named = False
         """True once the response's id was told."""
+        self._counts: Any = None
+        """The usageMetadata that was read last."""
         self._usage = Usage()
+        self._ahead = False
+        """True where those of the last response of a read were told before its text."""
 
     def feed(self, body: Any) -> Iterator[Chunk]:
         """Turn one response, of a stream or alone, into chunks."""
@@ -88,9 +90,11 @@ class GeminiAnswer:
         objects = (_object(each, "A candidate") for each in candidates)
         candidate: dict[str, Any] = next((each for each in objects if not each.get("index")), {})
         feedback = {} if candidates else body.get("promptFeedback")
-        whole = bool(feedback or self._raw is not None or candidate.get("finishReason"))
-        if (counts := body.get("usageMetadata")) is not None and (whole or counts != self.counts):
-            yield self.usage(_camel(counts) if isinstance(counts, dict) else counts, whole)
+        if (counts := body.get("usageMetadata")) is not None:
+            counts = _camel(counts) if isinstance(counts, dict) else counts
+            whole = bool(feedback or self._raw is not None or candidate.get("finishReason"))
+            if told := self._usage_of(counts, whole=True) if whole else self.news(counts):
+                yield told
         if body.get("error"):
             raise said_error(self._provider, self._secret, body)
         if isinstance(feedback, dict):
@@ -250,31 +254,47 @@ class GeminiAnswer:
         call = ToolCall(self._open.call.id, self._open.call.name, None, mend(text))
         return Chunk(ChunkType.TOOL_CALL_DELTA, tool_call=call, model=self.model)
 
-    def usage(self, counts: Any, whole: bool = False) -> Finish:
-        """Give the token counts of an event; *whole* tells that the answer ended with it."""
-        self.counts = counts
+    def look_ahead(self, bodies: Iterable[Any]) -> Finish | None:
+        """Give what the last of a list of responses, those of one read, counts where that makes the others' old news.
+
+        Nearly every response counts: the others' are then passed over, at a quarter of what each would cost.
+        """
+        self._ahead = False
+        last = bodies[-1] if isinstance(bodies, list) else None
+        counts = last.get("usageMetadata") if isinstance(last, dict) else None
+        if not _says_all(counts):
+            return None
+        told, self._ahead = self._usage_of(counts), True
+        return told
+
+    def news(self, counts: Any, data: str = "") -> Finish | None:
+        """Give what the counts of a response tell anew, None where not; *data* is its text, if not checked yet."""
+        if self._ahead and _says_all(counts):
+            return None
+        check_depth(data)  # also to compare two values goes as deep as they do
+        return None if counts == self._counts else self._usage_of(counts)
+
+    def _usage_of(self, counts: Any, whole: bool = False) -> Finish:
+        self._counts, self._ahead = counts, False
         told = spent(counts, lambda read, unread: read_usage(read, self._usage, whole, unread))
         self._usage = told.usage_seen or self._usage
         return told
 
-    def news(self, counts: Any, data: str) -> Finish | None:
-        """Give what the counts of the event *data* tell anew; None where they say the same again."""
-        if counts.__class__ is dict and _RARE.isdisjoint(counts):
-            # Nearly every event has a prompt's count and the answer's so far: read at a third of the cost.
-            prompt, said = counts.get("promptTokenCount"), counts.get("candidatesTokenCount")
-            if (
-                prompt.__class__ is int
-                and said.__class__ is int
-                and 0 <= prompt <= MAX_COUNT
-                and 0 <= said <= MAX_COUNT
-            ):
-                self.counts, self._usage = counts, Usage(prompt, said, None, None, None, prompt + said)
-                return Finish(usage_seen=self._usage)
-        check_depth(data)  # also to compare two values goes as deep as they do
-        return None if counts == self.counts else self.usage(counts)
-
     def _clean(self, text: str) -> str:
         return cleaned(self._secret.scrub(text), MAX_TEXT)
+
+
+def _says_all(counts: Any) -> bool:
+    """Tell whether *counts* tell all by themselves, whatever was told before, and nothing that is no count."""
+    if counts.__class__ is not dict:
+        return False
+    prompt, said = counts.get("promptTokenCount"), counts.get("candidatesTokenCount")
+    if not (prompt.__class__ is int and said.__class__ is int and 0 <= prompt <= MAX_COUNT and 0 <= said <= MAX_COUNT):
+        return False
+    if _RARE.isdisjoint(counts):
+        return True
+    rare = [counts[name] for name in _RARE if counts.get(name) is not None]
+    return all(each.__class__ is int and 0 <= each <= MAX_COUNT for each in rare)
 
 
 def read_usage(counts: Mapping[str, Any], before: Usage, whole: bool, unread: list[str]) -> Usage:

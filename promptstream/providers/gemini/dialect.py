@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import repeat
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -82,39 +84,49 @@ class GeminiDialect(VendorDialect):
         """
         answer = GeminiAnswer(self.name, self.secret, self.model)
         text = ChunkType.TEXT
-        for event in events:
-            data = event.data
-            try:
-                body = loads_quick(data)
-            except ProtocolError:
-                if data == DONE:
-                    yield from answer.end()
-                    return
-                if (body := _meant(event)) is None:
-                    raise
-            # Nearly every event is one piece of plain text: this is the hot path.
-            try:
-                (candidate,) = body["candidates"]
-                (part,) = candidate["content"]["parts"]
-                if len(part) == 1 and answer.plain and "finishReason" not in candidate and "error" not in body:
-                    content = part["text"]
-                    if (
-                        content.__class__ is str
-                        and content
-                        and not candidate.get("index")
-                        and body["modelVersion"] == answer.model
-                    ):
-                        if (counts := body.get("usageMetadata")) is not None and (news := answer.news(counts, data)):
-                            yield news
-                        yield Chunk(text, content, model=answer.model)
-                        continue
-            except (KeyError, TypeError, ValueError, AttributeError):
-                pass
-            check_depth(data)
-            if event.event == "error":
-                raise said_error(self.name, self.secret, body)
-            # Arguments are numbers by now, not text as elsewhere: whole ones of any size are to stay exact.
-            yield from answer.feed(loads_exact(data) if '"args"' in data else body)
+        for batch in events.batches:
+            bodies = _bodies(batch)
+            if ahead := answer.look_ahead(bodies):
+                yield ahead
+            for event, body in zip(batch, bodies, strict=False):
+                data = event.data
+                if body is None:
+                    try:
+                        body = loads_quick(data)
+                    except ProtocolError:
+                        if data == DONE:
+                            yield from answer.end()
+                            return
+                        if (body := _meant(event)) is None:
+                            raise
+                # Nearly every event is one piece of plain text: this is the hot path.
+                try:
+                    (candidate,) = body["candidates"]
+                    (part,) = candidate["content"]["parts"]
+                    if len(part) == 1 and answer.plain and "finishReason" not in candidate and "error" not in body:
+                        content = part["text"]
+                        if (
+                            content.__class__ is str
+                            and content
+                            and not candidate.get("index")
+                            and body["modelVersion"] == answer.model
+                        ):
+                            counts = body.get("usageMetadata")
+                            if counts is not None and (news := answer.news(counts, data)):
+                                yield news
+                            yield Chunk(text, content, model=answer.model)
+                            continue
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    pass
+                check_depth(data)
+                if event.event == "error":
+                    raise said_error(self.name, self.secret, body)
+                # Arguments are numbers by now, not text as elsewhere: whole ones of any size are to stay exact.
+                yield from answer.feed(loads_exact(data) if '"args"' in data else body)
+        yield from self._ended(events, answer)
+
+    def _ended(self, events: EventStream, answer: GeminiAnswer) -> Iterator[Chunk]:
+        """Look at what came after and beside all events."""
         for stray in events.stray:
             self._raise_error(stray)
         last = last_event(events.tail)
@@ -151,6 +163,14 @@ class GeminiDialect(VendorDialect):
         if not isinstance(rows, list):
             raise ProtocolError("gemini answered something else than a list of models.", phase="decode")
         return [_model(row) for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+
+
+def _bodies(batch: Iterable[Event]) -> Iterable[Any]:
+    """Give a list of what the events of one read hold; Nones where they are to be read one by one, for a broken one."""
+    if isinstance(batch, list) and len(batch) > 1:
+        with suppress(ProtocolError, LimitExceeded):  # told when that event's turn comes
+            return [loads_quick(event.data) for event in batch]
+    return repeat(None)
 
 
 def _meant(event: Event) -> Any:
