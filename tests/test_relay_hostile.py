@@ -99,7 +99,7 @@ def test_a_write_is_given_up_after_the_send_timeout_and_not_after_two():
 def test_a_cancel_is_heard_from_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch):
     """Sending waits, reading does not."""
     heard, sending = threading.Event(), [0.0]
-    monkeypatch.setattr(Talk, "cancel", lambda talk: heard.set())
+    monkeypatch.setattr(Talk, "cancel", lambda talk, why="": heard.set())
 
     def watched(request: Any, call_next: Any) -> Iterator[Any]:
         for chunk in call_next(request):

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -95,8 +95,8 @@ def test_a_file_of_before_takes_notes_and_one_with_notes_is_read_as_before(tmp_p
     from promptstream.state import SQLiteStore
 
     path = str(tmp_path / "kept.db")
-    with SQLiteStore(path) as store:
-        before = sqlite3.connect(path).execute("SELECT name FROM sqlite_master WHERE name = 'notes'").fetchall()
+    with SQLiteStore(path) as store, closing(sqlite3.connect(path)) as other:
+        before = other.execute("SELECT name FROM sqlite_master WHERE name = 'notes'").fetchall()
         store.swap("turn", None, "me", 60)
     with SQLiteStore(path) as store:
         assert (before, store.swap("turn", None, None, 0)) == ([], "me")

@@ -50,7 +50,8 @@ class EventStream(Iterator[Event]):
 
     # The generator below shares tail and stray, not the stream: a cycle would outlive an abandoned loop.
     def __init__(self, batches: Batches, tail: bytearray, stray: bytearray | None = None) -> None:
-        self._batches = batches
+        self.batches = batches
+        """The same events, those of a read together: for who looks ahead among what came already."""
         self._events = chain.from_iterable(batches)
         self._tail = tail
         self._stray = bytearray() if stray is None else stray
@@ -60,11 +61,6 @@ class EventStream(Iterator[Event]):
 
     def __next__(self) -> Event:
         return next(self._events)
-
-    @property
-    def batches(self) -> Batches:
-        """The same events, those of a read together: for who looks ahead among what came already."""
-        return self._batches
 
     @property
     def tail(self) -> bytes:
@@ -87,7 +83,7 @@ class EventStream(Iterator[Event]):
 
     def batched(self, step: Callable[[Batches], Batches]) -> EventStream:
         """Give the same stream with its events, all of a read together, passed through *step*."""
-        return EventStream(step(self._batches), self._tail, self._stray)
+        return EventStream(step(self.batches), self._tail, self._stray)
 
 
 def iter_sse(byte_chunks: Iterable[bytes]) -> EventStream:
