@@ -584,6 +584,13 @@ SHAPES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("said", ["1795328034", "1e9", "inf"])
+def test_a_date_in_place_of_seconds_is_no_time_to_wait(said):
+    """Nobody is told to wait for 57 years: the usual delays apply."""
+    headers = CaseInsensitiveDict({"retry-after": said})
+    assert http_error("vendor", KEY, 429, headers, b"{}").retry_after is None
+
+
 @settings(max_examples=500, deadline=None)
 @given(
     SHAPES,

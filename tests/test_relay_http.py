@@ -18,6 +18,7 @@ from promptstream import Chunk, ChunkType, ToolCall, errors
 from promptstream.providers import Scripted
 from promptstream.values.events import event_json
 from promptstream.web import Relay
+from promptstream.web.hands import Hands
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
 
@@ -141,6 +142,29 @@ def test_a_relay_that_closes_says_so():
             relay.close()
             assert json.loads(next(lines)[6:])["error"].endswith("the relay is closing.")
             assert list(lines) == []
+
+
+def test_a_relay_that_closes_as_a_turn_begins_says_so_too(monkeypatch: pytest.MonkeyPatch):
+    """The turn may have said its first words before the thread that began it goes on."""
+    begin, goes_on = Hands.do, threading.Event()
+
+    def held(hands: Hands, task: Any) -> None:
+        begin(hands, task)
+        assert goes_on.wait(PATIENCE)
+
+    monkeypatch.setattr(Hands, "do", held)
+    with serving(["Once", LONG]) as relay:
+        body = json.dumps({"message": "A story"})
+        with requests.post(relay.url + "chat", data=body, stream=True, timeout=PATIENCE) as answer:
+            lines = filter(None, answer.iter_lines(1))
+            assert [b"Once" in next(lines) for _ in range(2)] == [False, True]
+            closer = threading.Thread(target=relay.close)
+            closer.start()
+            try:
+                assert json.loads(next(lines)[6:])["error"].endswith("the relay is closing.")
+            finally:
+                goes_on.set()
+                closer.join()
 
 
 def test_a_format_that_there_is_not_is_refused():

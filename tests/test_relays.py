@@ -25,7 +25,7 @@ from promptstream.providers import Scripted
 from promptstream.state import MemoryStore, Notes, RedisStore
 from promptstream.values.message import ToolCall
 from promptstream.web import Relay, conversations, leases
-from promptstream.web.hands import Hands
+from promptstream.web.hands import Hands, Task
 from promptstream.web.leases import Leases
 
 pytest.importorskip("websockets", reason="websockets is not installed (extra web)")
@@ -246,13 +246,20 @@ def test_a_store_of_ones_own_needs_no_notes():
 # Hands
 
 
+def begun(hands: Hands, run: Any) -> Task:
+    """Have *run* run by *hands*."""
+    task = Task(run)
+    hands.do(task)
+    return task
+
+
 def test_a_thread_that_waits_is_given_the_next_turn():
     """One after the other has one thread; at once, each has its own; at the end all of them go."""
     hands, ran, gate = Hands("test-hands"), [], threading.Event()
     for _ in range(3):
-        hands.do(lambda: ran.append(threading.get_ident())).wait(PATIENCE)
+        begun(hands, lambda: ran.append(threading.get_ident())).wait(PATIENCE)
         wait_until(lambda: hands._idle == 1)
-    both = [hands.do(gate.wait), hands.do(gate.wait)]
+    both = [begun(hands, gate.wait), begun(hands, gate.wait)]
     assert ([each.running for each in both], len({*ran})) == ([True, True], 1)
     hands.close()
     gate.set()
@@ -265,10 +272,10 @@ def test_what_a_turn_raises_is_told_and_harms_no_other(monkeypatch: pytest.Monke
     told: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
     hands, own = Hands("test-hands"), []
-    hands.do(lambda: 1 / 0).wait(PATIENCE)
+    begun(hands, lambda: 1 / 0).wait(PATIENCE)
     wait_until(lambda: hands._idle == 1)
     gate = threading.Event()
-    own.append(hands.do(lambda: (gate.wait(), own[0].wait())))
+    own.append(begun(hands, lambda: (gate.wait(), own[0].wait())))
     gate.set()
     own[0].wait(PATIENCE)
     assert ([each.exc_type for each in told], own[0].running) == ([ZeroDivisionError], False)
@@ -279,7 +286,7 @@ def test_threads_nobody_needs_go(monkeypatch: pytest.MonkeyPatch):
     """After their time."""
     monkeypatch.setattr("promptstream.web.hands._IDLE", 0.01)
     hands = Hands("test-hands")
-    hands.do(lambda: None)
+    begun(hands, lambda: None)
     wait_until(lambda: not any(each.name == "test-hands" for each in threading.enumerate()))
     assert hands._idle == 0
 

@@ -12,7 +12,7 @@ _IDLE = 10.0
 
 
 class Task:
-    """Be a function that runs, or has run. Any thread may ask."""
+    """Be a function that is to run, runs, or has run. Any thread may ask."""
 
     def __init__(self, run: Callable[[], object]) -> None:
         self.run: Callable[[], object] | None = run
@@ -57,20 +57,18 @@ class Hands:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._closed = False
 
-    def do(self, run: Callable[[], object]) -> Task:
-        """Have *run* run; what it raises is told as that of any thread is.
+    def do(self, task: Task) -> None:
+        """Have *task* run; what it raises is told as that of any thread is.
 
         Raises:
             RuntimeError: the system has no thread left.
         """
-        task = Task(run)
         with self._lock:
             if self._idle:
                 self._idle -= 1
                 self._tasks.put(task)
-                return task
+                return
         threading.Thread(target=self._work, args=(task,), name=self._name, daemon=True).start()
-        return task
 
     def close(self) -> None:
         """Let the threads go that wait, and the others when they are done."""

@@ -185,11 +185,12 @@ class Talk:
 
     def _start(self, stream: Stream) -> None:
         before, run = self._task, contextvars.copy_context().run
-        self._turning = True
+        # Known before it runs: who closes the relay just then waits for what it has to say.
+        self._task, self._turning = Task(partial(run, self._run, stream, before)), True
         try:
-            self._task = self._hands.do(partial(run, self._run, stream, before))
+            self._hands.do(self._task)
         except RuntimeError:
-            self._turning = False
+            self._task, self._turning = before, False
             stream.close()
             raise Unavailable("The relay's system has no thread left for a turn; try again later.") from None
 
