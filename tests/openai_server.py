@@ -26,7 +26,8 @@ def basic(more: dict[str, str]) -> dict[str, str]:
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
         "PYTHONUTF8": "1",
-        "PYTHONWARNINGS": "always::ResourceWarning",
+        # Ctrl-C in the middle of an import leaves a file to Python's own importer.
+        "PYTHONWARNINGS": "always::ResourceWarning,ignore::ResourceWarning:importlib._bootstrap_external",
         "PROMPTSTREAM_CONFIG": os.devnull,
         "SYSTEMROOT": "C:\\Windows",
         **more,
