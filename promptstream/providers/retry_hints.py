@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from promptstream.providers.durations import seconds_in
 
-_DATES = 1e9
-"""From here up a number is no length of time."""
 _PART = r"[0-9]+(?:\.[0-9]+)?\s*(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 _LENGTH = rf"(?:{_PART}\s*)+"  # as Go writes durations the parts touch: 6m0s
 _WHOLE = re.compile(_LENGTH, re.I)
@@ -59,8 +58,8 @@ def _length(text: str) -> float | None:
 
 
 def _sensible(seconds: float) -> float | None:
-    """Give *seconds* where they say something: above 0, and no date since the epoch in their place."""
-    return float(seconds) if 0 < seconds < _DATES else None
+    """Give *seconds* where they say something: above 0 and finite."""
+    return float(seconds) if 0 < seconds <= sys.float_info.max else None
 
 
 def _until(date: str) -> float | None:
