@@ -269,8 +269,8 @@ class GeminiAnswer:
 
     def news(self, counts: Any, data: str = "") -> Finish | None:
         """Give what the counts of a response tell anew, None where not; *data* is its text, if not checked yet."""
-        if self._ahead and _says_all(counts):
-            return None
+        if _says_all(counts):
+            return None if self._ahead else self._usage_of(counts)
         check_depth(data)  # also to compare two values goes as deep as they do
         return None if counts == self._counts else self._usage_of(counts)
 
